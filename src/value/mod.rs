@@ -1,0 +1,15 @@
+//! Words shared by all layers: checked newtypes without behaviour of their own.
+//!
+//! Everything here is a plain value that can only be made legal; nothing reads a file or a clock.
+
+mod boot;
+mod mac;
+mod name;
+mod secret;
+mod size;
+
+pub use boot::BootDevice;
+pub use mac::MacAddr;
+pub use name::MachineName;
+pub use secret::Secret;
+pub use size::{ByteSize, MemorySize};

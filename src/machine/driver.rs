@@ -1,0 +1,386 @@
+//! The power state machine: requests, QMP events, exits and deadlines in, effects out.
+//!
+//! ```text
+//!            On                 monitor ready
+//!   Off ───────────▶ Starting ───────────────▶ Running ──┐ Reset, Soft, Diag, guest reboot
+//!    ▲  ▲               │                         │  ▲───┘
+//!    │  │ exit          │ Off                     │ Off, Cycle, limit over
+//!    │  └───────────────┼─────────────────────────┤
+//!    │ exit             ▼                         ▼
+//!    └───────────── Stopping: quit ─▶ SIGTERM ─▶ SIGKILL
+//!    ▲                  │ exit, when cycling
+//!    └── Interval ◀─────┘   (its deadline: Starting)
+//! ```
+//!
+//! One driver, one process: `Spawn` is only ever an effect of a state without a process.
+
+use std::time::{Duration, Instant};
+
+use crate::machine::boot::{BootOrder, Override, boot_order};
+use crate::machine::{Event, Power, Refusal, Request, StartCause, Status, StopCause};
+use crate::qmp;
+use crate::value::BootDevice;
+
+/// How long QEMU may take to end after QMP `quit`, and again after SIGTERM.
+const QUIT_LIMIT: Duration = Duration::from_secs(3);
+/// How long after a start or reset the boot order is left alone. A Linux guest's reboot is up to
+/// three resets within 50 ms, and firmware takes the order that is there at the last of them.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long QEMU may take from start to a usable monitor. Generous: a loaded host is no fault.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Limits and policies of the power machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The profile's boot order.
+    pub boot_order: Vec<BootDevice>,
+    /// Time off within a power cycle.
+    pub cycle_interval: Duration,
+    /// How long a guest may take for a soft shutdown.
+    pub soft_limit: Duration,
+    /// What to do with a guest that has not shut down within the limit: switch it off, or let it be.
+    pub soft_force: bool,
+    /// How long a guest may take when the program ends.
+    pub stop_limit: Duration,
+}
+
+/// What the runtime has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Start QEMU with this boot order.
+    Spawn(BootOrder),
+    /// Send a command over QMP.
+    Qmp(qmp::Command),
+    /// Set the boot order for the next reset, over QMP.
+    SetBootOrder(BootOrder),
+    /// Ask the process to end (SIGTERM).
+    Terminate,
+    /// End the process (SIGKILL).
+    Kill,
+    /// Tell the BMC.
+    Report(Status, Event),
+    /// The machine is off for good: the program may end.
+    Exit,
+}
+
+/// Progress of ending a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Quit,
+    Terminate,
+    Kill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Off,
+    Starting,
+    Running,
+    Stopping {
+        step: Step,
+        restart: bool,
+    },
+    /// Off within a power cycle.
+    Interval,
+}
+
+/// The power state machine of one machine.
+#[derive(Debug)]
+pub struct Driver {
+    config: Config,
+    state: State,
+    operation: Option<Request>,
+    boot: Option<Override>,
+    /// The override that the present start began with.
+    booting: Option<Override>,
+    /// When firmware has taken its boot order.
+    settled: Option<Instant>,
+    /// When the present state or operation has taken too long.
+    deadline: Option<Instant>,
+    /// QEMU said that the guest shut down; the exit that follows is no crash.
+    guest_shutdown: bool,
+    /// The machine is off because it crashed or could not be started.
+    fault: bool,
+    /// The program is to end.
+    ending: bool,
+}
+
+impl Driver {
+    /// A machine that is off.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::Off,
+            operation: None,
+            boot: None,
+            booting: None,
+            settled: None,
+            deadline: None,
+            guest_shutdown: false,
+            fault: false,
+            ending: false,
+        }
+    }
+
+    /// The last known state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let power = match self.state {
+            State::Off | State::Interval => Power::Off,
+            State::Starting | State::Running | State::Stopping { .. } => Power::On,
+        };
+        Status { power, operation: self.operation, fault: self.fault }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.settled).min()
+    }
+
+    /// An operator's request.
+    ///
+    /// # Errors
+    /// When it cannot be accepted now; nothing has changed then.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        if self.ending {
+            return Err(Refusal::Busy);
+        }
+        self.status().admit(request)?;
+        if self.operation == Some(request) {
+            return Ok(());
+        }
+        match (request, self.state) {
+            (Request::On, State::Off) => self.start(now, Request::On, effects),
+            (Request::Off, State::Starting | State::Running) => {
+                self.stop(now, Request::Off, effects);
+            }
+            (Request::Cycle, State::Running) => self.stop(now, Request::Cycle, effects),
+            (Request::Reset, State::Running) => {
+                self.operation = None;
+                self.deadline = None;
+                effects.push(Effect::Qmp(qmp::Command::SystemReset));
+                self.report(Event::Changed, effects);
+            }
+            (Request::Soft, State::Running) => {
+                self.operation = Some(Request::Soft);
+                self.deadline = Some(now + self.config.soft_limit);
+                effects.push(Effect::Qmp(qmp::Command::SystemPowerdown));
+                self.report(Event::Changed, effects);
+            }
+            (Request::Diag, State::Running) => effects.push(Effect::Qmp(qmp::Command::InjectNmi)),
+            // Admitted, and already so.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The boot override has changed. The running machine does not notice before its next start.
+    pub fn handle_boot(&mut self, boot: Option<Override>, effects: &mut Vec<Effect>) {
+        self.boot = boot;
+        if self.state == State::Running && self.settled.is_none() {
+            effects.push(Effect::SetBootOrder(self.order()));
+        }
+    }
+
+    /// QEMU's monitor answers.
+    pub fn handle_monitor_ready(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.state != State::Starting {
+            return;
+        }
+        let cause = match self.operation {
+            Some(Request::Cycle) => StartCause::PowerCycle,
+            _ => StartCause::PowerOn,
+        };
+        self.state = State::Running;
+        self.operation = None;
+        self.deadline = None;
+        self.settled = Some(now + SETTLE);
+        self.report(Event::Started(cause), effects);
+    }
+
+    /// QEMU could not be started; `reason` says why.
+    pub fn handle_spawn_failed(&mut self, reason: String, effects: &mut Vec<Effect>) {
+        self.off(StopCause::NotStarted(reason), effects);
+    }
+
+    /// An event from QEMU's monitor.
+    pub fn handle_qmp_event(
+        &mut self,
+        now: Instant,
+        event: &qmp::Event,
+        effects: &mut Vec<Effect>,
+    ) {
+        match event {
+            qmp::Event::Shutdown { guest, .. } => self.guest_shutdown |= guest,
+            // Resets that follow each other are one start.
+            qmp::Event::Reset { guest, .. }
+                if self.state == State::Running && self.settled.replace(now + SETTLE).is_none() =>
+            {
+                self.booting = self.boot;
+                let cause = if *guest { StartCause::Guest } else { StartCause::Reset };
+                self.report(Event::Started(cause), effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// The process is gone. `clean`: with exit status 0; `how` says how it ended.
+    pub fn handle_exit(
+        &mut self,
+        now: Instant,
+        clean: bool,
+        how: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.state {
+            State::Off | State::Interval => {}
+            State::Stopping { restart: true, .. } => {
+                if self.settled.is_some() {
+                    self.boot_used(effects);
+                }
+                self.state = State::Interval;
+                self.guest_shutdown = false;
+                self.deadline = Some(now + self.config.cycle_interval);
+                self.report(Event::Stopped(StopCause::Request), effects);
+            }
+            State::Stopping { restart: false, .. } => self.off(StopCause::Request, effects),
+            State::Starting => self.off(StopCause::NotStarted(how), effects),
+            State::Running if self.guest_shutdown => self.off(StopCause::Guest, effects),
+            State::Running if clean => self.off(StopCause::Outside, effects),
+            State::Running => self.off(StopCause::Crash(how), effects),
+        }
+    }
+
+    /// The time that [`Self::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.settled.is_some_and(|settled| settled <= now) {
+            self.boot_used(effects);
+        }
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        self.deadline = None;
+        match self.state {
+            State::Off => {}
+            State::Interval => self.start(now, Request::Cycle, effects),
+            State::Starting => self.stop(now, Request::Off, effects),
+            State::Running if self.ending || self.config.soft_force => {
+                self.stop(now, Request::Off, effects);
+            }
+            State::Running => {
+                self.operation = None;
+                self.report(Event::Changed, effects);
+            }
+            State::Stopping { step: Step::Quit, restart } => {
+                self.state = State::Stopping { step: Step::Terminate, restart };
+                self.deadline = Some(now + QUIT_LIMIT);
+                effects.push(Effect::Terminate);
+            }
+            State::Stopping { step: Step::Terminate | Step::Kill, restart } => {
+                // Again and again: a process in an uninterruptible sleep dies late, but it dies.
+                self.state = State::Stopping { step: Step::Kill, restart };
+                self.deadline = Some(now + QUIT_LIMIT);
+                effects.push(Effect::Kill);
+            }
+        }
+    }
+
+    /// The program is to end: the guest gets ACPI and a time limit. A second call does not wait.
+    pub fn handle_end(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let again = std::mem::replace(&mut self.ending, true);
+        match self.state {
+            State::Off => effects.push(Effect::Exit),
+            State::Interval => self.off(StopCause::Request, effects),
+            State::Running if !again && !self.config.stop_limit.is_zero() => {
+                self.operation = Some(Request::Soft);
+                self.deadline = Some(now + self.config.stop_limit);
+                effects.push(Effect::Qmp(qmp::Command::SystemPowerdown));
+                self.report(Event::Changed, effects);
+            }
+            State::Starting | State::Running => self.stop(now, Request::Off, effects),
+            State::Stopping { step, .. } => {
+                self.state = State::Stopping { step, restart: false };
+                self.operation = Some(Request::Off);
+                if again {
+                    effects.push(Effect::Kill);
+                }
+            }
+        }
+    }
+
+    fn order(&self) -> BootOrder {
+        boot_order(&self.config.boot_order, self.boot)
+    }
+
+    fn start(&mut self, now: Instant, operation: Request, effects: &mut Vec<Effect>) {
+        self.state = State::Starting;
+        self.operation = Some(operation);
+        self.deadline = Some(now + START_LIMIT);
+        self.guest_shutdown = false;
+        self.fault = false;
+        self.booting = self.boot;
+        effects.push(Effect::Spawn(self.order()));
+        self.report(Event::Changed, effects);
+    }
+
+    /// Firmware has taken the order that was set: use up a one-time override, and have the order of
+    /// the start after this one in place.
+    fn boot_used(&mut self, effects: &mut Vec<Effect>) {
+        self.settled = None;
+        let began_with = boot_order(&self.config.boot_order, self.booting);
+        let used = self.booting.take().filter(|used| used.after_start().is_none());
+        if used.is_some() && used == self.boot {
+            self.boot = None;
+        }
+        if self.state == State::Running && self.order() != began_with {
+            effects.push(Effect::SetBootOrder(self.order()));
+        }
+        if let Some(used) = used {
+            self.report(Event::BootUsed(used), effects);
+        }
+    }
+
+    fn stop(&mut self, now: Instant, operation: Request, effects: &mut Vec<Effect>) {
+        let restart = operation == Request::Cycle;
+        self.operation = Some(operation);
+        self.deadline = Some(now + QUIT_LIMIT);
+        if self.state == State::Starting {
+            // There is no monitor yet that could take a `quit`.
+            self.state = State::Stopping { step: Step::Terminate, restart };
+            effects.push(Effect::Terminate);
+        } else {
+            self.state = State::Stopping { step: Step::Quit, restart };
+            effects.push(Effect::Qmp(qmp::Command::Quit));
+        }
+        self.report(Event::Changed, effects);
+    }
+
+    fn off(&mut self, cause: StopCause, effects: &mut Vec<Effect>) {
+        if self.settled.is_some() {
+            self.boot_used(effects);
+        }
+        self.state = State::Off;
+        self.operation = None;
+        self.deadline = None;
+        self.guest_shutdown = false;
+        self.fault = matches!(cause, StopCause::Crash(_) | StopCause::NotStarted(_));
+        self.report(Event::Stopped(cause), effects);
+        if self.ending {
+            effects.push(Effect::Exit);
+        }
+    }
+
+    fn report(&self, event: Event, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(self.status(), event));
+    }
+}
+
+#[cfg(test)]
+mod tests;

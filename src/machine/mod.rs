@@ -1,0 +1,150 @@
+//! The machine as its BMC knows it: power, what may be asked of it now, what happened to it.
+//!
+//! Pure: [`driver::Driver`] turns requests and events into effects, and `runtime::machine` carries
+//! them out.
+
+pub mod boot;
+pub mod driver;
+
+use serde::{Deserialize, Serialize};
+
+/// Whether the machine has power: a QEMU process is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    /// No process.
+    Off,
+    /// A process, running or starting.
+    On,
+}
+
+/// What an operator can ask of the machine (v2.0 section 28.3, Chassis Control).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// Start it.
+    On,
+    /// End it at once.
+    Off,
+    /// End it, wait, start it: a new process.
+    Cycle,
+    /// Hard reset in the same process.
+    Reset,
+    /// ACPI power button.
+    Soft,
+    /// Diagnostic interrupt (NMI).
+    Diag,
+}
+
+/// Why a request cannot be accepted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another operation that conflicts with it is under way; try again.
+    #[error("busy with another power operation")]
+    Busy,
+    /// It makes no sense in this power state.
+    #[error("not possible while the machine is off")]
+    NotInPresentState,
+}
+
+/// The last known state, enough to answer for the machine without asking it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Power as of now.
+    pub power: Power,
+    /// The accepted request that has not ended yet.
+    pub operation: Option<Request>,
+    /// The machine is off, and not because anybody asked: it crashed or could not be started.
+    pub fault: bool,
+}
+
+impl Status {
+    /// A machine that is off and idle.
+    pub const OFF: Self = Self { power: Power::Off, operation: None, fault: false };
+
+    /// Whether `request` can be accepted now.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn admit(self, request: Request) -> Result<(), Refusal> {
+        use Request::{Cycle, Diag, Off, On, Reset, Soft};
+        match (self.operation, request) {
+            // Asking again for what is under way is a repetition, not a conflict.
+            (Some(operation), _) if operation == request => Ok(()),
+            // Every way down may be cut short.
+            (Some(Off | Soft | On), Off) | (Some(Off), Soft) => Ok(()),
+            // A guest that takes its time to shut down, or never does, may still be driven.
+            (Some(Soft), Cycle | Reset | Diag) => Ok(()),
+            (Some(_), _) => Err(Refusal::Busy),
+            (None, On | Off | Soft) => Ok(()),
+            (None, Cycle | Reset | Diag) => match self.power {
+                Power::On => Ok(()),
+                Power::Off => Err(Refusal::NotInPresentState),
+            },
+        }
+    }
+}
+
+/// Something that happened to the machine, told to the BMC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new [`Status`], nothing else.
+    Changed,
+    /// It was started or reset.
+    Started(StartCause),
+    /// Firmware has taken its boot order, and this one-time override is used up.
+    BootUsed(boot::Override),
+    /// It went off.
+    Stopped(StopCause),
+}
+
+/// Why the machine started to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartCause {
+    /// Power on by request.
+    PowerOn,
+    /// Power cycle by request.
+    PowerCycle,
+    /// Hard reset by request.
+    Reset,
+    /// The guest rebooted.
+    Guest,
+}
+
+/// Why the machine is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// By request.
+    Request,
+    /// The guest shut itself down.
+    Guest,
+    /// QEMU was ended by somebody else, over its other QMP socket or by a signal it obeys.
+    Outside,
+    /// QEMU ended by itself; says how.
+    Crash(String),
+    /// QEMU could not be started; says why.
+    NotStarted(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_idempotent_and_conflicts_are_busy() {
+        let on = Status { power: Power::On, operation: None, fault: false };
+        assert_eq!(on.admit(Request::On), Ok(()));
+        assert_eq!(Status::OFF.admit(Request::Off), Ok(()));
+        assert_eq!(Status::OFF.admit(Request::Cycle), Err(Refusal::NotInPresentState));
+        assert_eq!(Status::OFF.admit(Request::Reset), Err(Refusal::NotInPresentState));
+
+        let cycling = Status { operation: Some(Request::Cycle), ..on };
+        assert_eq!(cycling.admit(Request::Cycle), Ok(()));
+        assert_eq!(cycling.admit(Request::Off), Err(Refusal::Busy));
+        assert_eq!(cycling.admit(Request::On), Err(Refusal::Busy));
+
+        let stopping = Status { operation: Some(Request::Soft), ..on };
+        assert_eq!(stopping.admit(Request::On), Err(Refusal::Busy));
+        assert_eq!(stopping.admit(Request::Off), Ok(()));
+    }
+}

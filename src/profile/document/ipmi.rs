@@ -1,0 +1,67 @@
+//! `[ipmi]`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::value::Secret;
+
+/// The BMC on the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ipmi {
+    /// UDP port.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Network interface or IP address to serve on. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind: Option<String>,
+    /// The port that clients see, for a port mapping such as `-p 6231:623/udp`; Serial-over-LAN
+    /// names it. Default: `port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub advertised_port: Option<u16>,
+    /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
+    #[schemars(length(max = 14))]
+    pub users: Vec<User>,
+}
+
+impl Default for Ipmi {
+    fn default() -> Self {
+        Self { port: 623, bind: None, advertised_port: None, users: Vec::new() }
+    }
+}
+
+/// An IPMI user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct User {
+    /// User name, 1 to 16 bytes. Default for the first user: `admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub name: Option<String>,
+    /// Password, 1 to 20 bytes; better is `password_file`. Default for the first user: `password`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File that holds the password; one line end after it is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Highest privilege level that the user can have.
+    pub privilege: UserPrivilege,
+}
+
+/// Privilege level of a user (IPMI v2.0 section 6.8).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum UserPrivilege {
+    /// Reads.
+    User,
+    /// Reads, switches power, sets boot devices.
+    Operator,
+    /// Everything.
+    #[default]
+    Administrator,
+}

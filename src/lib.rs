@@ -7,6 +7,7 @@
 //! `docs/ARCHITECTURE.md` has the picture.
 
 pub mod machine;
+pub mod plan;
 pub mod profile;
 pub mod qmp;
 pub mod value;

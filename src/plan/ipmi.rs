@@ -1,0 +1,104 @@
+//! The BMC: users, identity, addresses.
+
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::plan::Identity;
+use crate::profile::Profile;
+use crate::profile::check::{Bind, Password};
+use crate::profile::document::UserPrivilege;
+
+/// The BMC's part of the plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct IpmiPlan {
+    /// UDP port to serve on.
+    pub port: u16,
+    /// Where to serve.
+    #[serde(serialize_with = "bind_as_text")]
+    pub bind: Bind,
+    /// The port that SOL activation names.
+    pub advertised_port: u16,
+    /// System GUID: the SMBIOS system UUID.
+    pub guid: Uuid,
+    /// Cipher suites that are offered, most wanted first.
+    pub cipher_suites: Vec<u8>,
+    /// Users.
+    pub users: Vec<UserPlan>,
+}
+
+/// One user.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserPlan {
+    /// User ID: 2 to 15. Slot 1 is the anonymous user, which does not exist here.
+    pub slot: u8,
+    /// Name.
+    pub name: String,
+    /// Password, never shown.
+    #[serde(serialize_with = "password_as_text")]
+    pub password: Password,
+    /// Highest privilege level.
+    pub privilege: UserPrivilege,
+}
+
+fn bind_text(bind: &Bind) -> String {
+    match bind {
+        Bind::All => "all interfaces".into(),
+        Bind::Address(address) => format!("address {address}"),
+        Bind::Interface(name) => format!("interface {name}"),
+    }
+}
+
+fn password_text(password: &Password) -> String {
+    match password {
+        Password::Inline(_) => "<secret>".into(),
+        Password::File(path) => format!("<in {}>", path.display()),
+    }
+}
+
+fn bind_as_text<S: Serializer>(bind: &Bind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bind_text(bind))
+}
+
+fn password_as_text<S: Serializer>(password: &Password, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&password_text(password))
+}
+
+impl IpmiPlan {
+    pub(super) fn render(profile: &Profile, identity: &Identity) -> Self {
+        let users = profile.ipmi.users.iter().zip(2_u8..).map(|(user, slot)| UserPlan {
+            slot,
+            name: user.name.clone(),
+            password: user.password.clone(),
+            privilege: user.privilege,
+        });
+        Self {
+            port: profile.ipmi.port,
+            bind: profile.ipmi.bind.clone(),
+            advertised_port: profile.ipmi.advertised_port,
+            guid: identity.uuid,
+            cipher_suites: vec![17, 3],
+            users: users.collect(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        let _ = writeln!(out, "\nipmi");
+        let _ = writeln!(out, "  serve   UDP port {}, {}", self.port, bind_text(&self.bind));
+        let _ = writeln!(out, "  clients see port {}", self.advertised_port);
+        let suites: Vec<String> = self.cipher_suites.iter().map(u8::to_string).collect();
+        let _ = writeln!(out, "  cipher suites {}", suites.join(", "));
+        for UserPlan { slot, name, password, privilege } in &self.users {
+            let privilege = match privilege {
+                UserPrivilege::User => "user",
+                UserPrivilege::Operator => "operator",
+                UserPrivilege::Administrator => "administrator",
+            };
+            let password = password_text(password);
+            let _ = writeln!(out, "  user {slot}  {name}  {privilege}  password {password}");
+        }
+        out
+    }
+}

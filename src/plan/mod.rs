@@ -1,0 +1,197 @@
+//! What will be done, as plain data: [`render`] turns a checked profile and host facts into a
+//! [`Plan`], and nothing else goes in. Same profile, same facts: the same plan, byte for byte.
+
+mod argv;
+pub mod facts;
+pub mod ipmi;
+mod preconditions;
+pub mod qemu;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use facts::HostFacts;
+pub use ipmi::IpmiPlan;
+pub use preconditions::preconditions;
+pub use qemu::QemuPlan;
+
+use crate::machine::driver;
+use crate::profile::Profile;
+use crate::profile::document::{Restore, SoftPolicy, Wiring};
+use crate::value::{MacAddr, MachineName};
+
+/// All that the runtime does.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Who the machine is.
+    pub identity: Identity,
+    /// Directory of sockets.
+    pub run_dir: PathBuf,
+    /// Directory of state that outlives a restart.
+    pub state_dir: PathBuf,
+    /// QEMU's command line and what it needs.
+    pub qemu: QemuPlan,
+    /// The VM's NICs.
+    pub network: NetworkPlan,
+    /// The BMC.
+    pub ipmi: IpmiPlan,
+    /// Power policies.
+    pub power: PowerPlan,
+}
+
+/// Who the machine is, all derived from its name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// Name.
+    pub name: MachineName,
+    /// SMBIOS system UUID, and IPMI System GUID.
+    pub uuid: Uuid,
+    /// Serial number.
+    pub serial: String,
+}
+
+/// The VM's NICs.
+#[derive(Clone, Debug, Serialize)]
+pub struct NetworkPlan {
+    /// In the order of their PCI addresses.
+    pub nics: Vec<NicPlan>,
+}
+
+/// One NIC.
+#[derive(Clone, Debug, Serialize)]
+pub struct NicPlan {
+    /// QEMU's ID of device and back end.
+    pub id: String,
+    /// How it is connected.
+    pub wiring: Wiring,
+    /// Its address.
+    pub mac: MacAddr,
+}
+
+/// Power policies.
+#[derive(Clone, Debug, Serialize)]
+pub struct PowerPlan {
+    /// What to do when the program starts.
+    pub restore: Restore,
+    /// Limit of a soft shutdown in seconds.
+    pub soft_limit_s: u32,
+    /// What follows when it is over.
+    pub soft_policy: SoftPolicy,
+    /// Time off within a power cycle in seconds.
+    pub cycle_interval_s: u32,
+    /// Limit for the guest when the program ends, in seconds.
+    pub stop_limit_s: u32,
+}
+
+/// Renders the plan. Total: what a profile may ask of a host that lacks it is found by
+/// [`preconditions`], which shares `facts`.
+#[must_use]
+pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
+    let identity = Identity {
+        name: profile.name.clone(),
+        uuid: profile.name.uuid(),
+        serial: profile.name.serial(),
+    };
+    let network = NetworkPlan::render(profile);
+    Plan {
+        qemu: QemuPlan::render(profile, facts, &identity, &network),
+        ipmi: IpmiPlan::render(profile, &identity),
+        network,
+        power: PowerPlan {
+            restore: profile.power.restore,
+            soft_limit_s: profile.power.soft_limit_s,
+            soft_policy: profile.power.soft_policy,
+            cycle_interval_s: profile.power.cycle_interval_s,
+            stop_limit_s: profile.power.stop_limit_s,
+        },
+        run_dir: profile.run_dir.clone(),
+        state_dir: profile.state_dir.clone(),
+        identity,
+    }
+}
+
+impl NetworkPlan {
+    fn render(profile: &Profile) -> Self {
+        let nic = |(index, nic): (usize, &crate::profile::document::Nic)| {
+            let id = format!("nic{index}");
+            let mac = nic.mac.unwrap_or_else(|| MacAddr::derived(profile.name.as_str(), &id));
+            NicPlan { id, wiring: nic.wiring, mac }
+        };
+        Self { nics: profile.nics.iter().enumerate().map(nic).collect() }
+    }
+}
+
+impl PowerPlan {
+    /// The power machine's configuration.
+    #[must_use]
+    pub fn driver(&self, qemu: &QemuPlan) -> driver::Config {
+        let seconds = |count: u32| Duration::from_secs(count.into());
+        driver::Config {
+            boot_order: qemu.boot_order.clone(),
+            cycle_interval: seconds(self.cycle_interval_s),
+            soft_limit: seconds(self.soft_limit_s),
+            soft_force: self.soft_policy == SoftPolicy::Force,
+            stop_limit: seconds(self.stop_limit_s),
+        }
+    }
+}
+
+impl Plan {
+    /// For people: sections, and QEMU's command line one switch a line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let Identity { name, uuid, serial } = &self.identity;
+        let _ = writeln!(out, "machine {name}\n  uuid    {uuid}\n  serial  {serial}");
+        let _ = writeln!(out, "  run     {}", self.run_dir.display());
+        let _ = writeln!(out, "  state   {}", self.state_dir.display());
+        let _ = writeln!(out, "\nqemu");
+        for disk in &self.qemu.create_disks {
+            let _ = writeln!(out, "  create {} (qcow2, {} bytes)", disk.path.display(), disk.bytes);
+        }
+        if let Some(nvram) = &self.qemu.nvram {
+            let (from, to) = (nvram.template.display(), nvram.path.display());
+            let _ = writeln!(out, "  copy {from} to {to} unless it is there");
+        }
+        let _ = writeln!(out, "  {}", self.qemu.binary.display());
+        for line in self.qemu.lines() {
+            let _ = writeln!(out, "    {line}");
+        }
+        let _ = writeln!(out, "\nnetwork");
+        for NicPlan { id, wiring, mac } in &self.network.nics {
+            let Wiring::User = wiring;
+            let _ = writeln!(out, "  {id}  {mac}  user");
+        }
+        if self.network.nics.is_empty() {
+            let _ = writeln!(out, "  no NIC");
+        }
+        out.push_str(&self.ipmi.text());
+        let power = &self.power;
+        let restore = match power.restore {
+            Restore::AlwaysOn => "always-on",
+            Restore::AlwaysOff => "always-off",
+        };
+        let policy = match power.soft_policy {
+            SoftPolicy::Leave => "leave",
+            SoftPolicy::Force => "force",
+        };
+        let _ = writeln!(
+            out,
+            "\npower\n  restore {restore}\n  soft    {} s, then {policy}\n  cycle   {} s off\n  stop    {} s",
+            power.soft_limit_s, power.cycle_interval_s, power.stop_limit_s
+        );
+        out
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a plan is plain data");
+        text.push('\n');
+        text
+    }
+}

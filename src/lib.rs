@@ -6,6 +6,7 @@
 //! stand in layer order here, and `tests/layers.rs` keeps the import direction.
 //! `docs/ARCHITECTURE.md` has the picture.
 
+pub mod bmc;
 pub mod machine;
 pub mod plan;
 pub mod profile;

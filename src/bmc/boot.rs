@@ -1,0 +1,122 @@
+//! System boot options as IPMI sees them (v2.0 table 28-14), and what they mean for the machine.
+
+use std::time::{Duration, Instant};
+
+use crate::machine::boot::{BootTarget, Lifetime, Override};
+use crate::value::BootDevice;
+
+/// Parameter version, first byte of every response of Get System Boot Options.
+pub(super) const PARAMETER_VERSION: u8 = 0x01;
+/// How long boot flags stay valid without a power command (parameter 3: 60 s ± 10 %).
+const VALID_LIMIT: Duration = Duration::from_secs(60);
+
+const VALID: u8 = 0x80;
+const PERSISTENT: u8 = 0x40;
+/// Parameter 3: do not clear the valid bit when the time limit is over.
+const KEEP_ON_TIMEOUT: u8 = 0x08;
+
+/// The parameters that are kept.
+#[derive(Debug, Default)]
+pub(super) struct BootOptions {
+    /// Parameter 0: the session that holds "set in progress".
+    pub(super) set_in_progress_by: Option<u32>,
+    /// Parameter 3: on which events the valid bit is *not* cleared.
+    pub(super) keep_valid: u8,
+    /// Parameter 4: who has handled the boot information.
+    pub(super) acknowledged: u8,
+    /// Parameter 5: boot flags.
+    pub(super) flags: [u8; 5],
+    /// How often the flags were set.
+    set: u64,
+    /// When the valid bit is cleared, if it was just set and no power command comes.
+    pub(super) countdown: Option<Instant>,
+}
+
+impl BootOptions {
+    pub(super) fn set_flags(&mut self, now: Instant, flags: [u8; 5]) {
+        self.flags = flags;
+        self.set += 1;
+        // A persistent choice is for all future boots; a time limit would make that a lie.
+        let limited = flags[0] & VALID != 0
+            && flags[0] & PERSISTENT == 0
+            && self.keep_valid & KEEP_ON_TIMEOUT == 0;
+        self.countdown = limited.then(|| now + VALID_LIMIT);
+    }
+
+    /// What the flags mean for the next start.
+    pub(super) fn to_override(&self) -> Option<Override> {
+        let [bits, device, ..] = self.flags;
+        if bits & VALID == 0 {
+            return None;
+        }
+        let target = match device >> 2 & 0x0F {
+            0x1 => BootTarget::Device(BootDevice::Network),
+            0x2 | 0x3 | 0xB => BootTarget::Device(BootDevice::Disk),
+            0x5 | 0x8 => BootTarget::Device(BootDevice::Cdrom),
+            0x6 => BootTarget::Setup,
+            _ => return None,
+        };
+        let lifetime = if bits & PERSISTENT != 0 { Lifetime::Always } else { Lifetime::Once };
+        Some(Override { number: self.set, target, lifetime })
+    }
+
+    /// Firmware has used `used`. Answers whether anything changed.
+    pub(super) fn used(&mut self, used: Override) -> bool {
+        let current = self.to_override() == Some(used);
+        if current {
+            self.flags = [0; 5];
+            self.countdown = None;
+        }
+        current
+    }
+
+    /// The time limit is over.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let due = self.countdown.take_if(|countdown| *countdown <= now).is_some();
+        if due {
+            self.flags = [0; 5];
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(options: &mut BootOptions, flags: [u8; 5]) -> (Option<(BootTarget, Lifetime)>, bool) {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        options.set_flags(Instant::now(), flags);
+        let boot = options.to_override().map(|boot| (boot.target, boot.lifetime));
+        (boot, options.countdown.is_some())
+    }
+
+    #[test]
+    fn flags_of_clients() {
+        let mut options = BootOptions::default();
+        let pxe = BootTarget::Device(BootDevice::Network);
+        let disk = BootTarget::Device(BootDevice::Disk);
+        // ipmitool `chassis bootdev pxe`; Ironic, UEFI and persistent; ipmitool `bootdev none`.
+        let once = set(&mut options, [0x80, 0x04, 0, 0, 0]);
+        assert_eq!(once, (Some((pxe, Lifetime::Once)), true));
+        let always = set(&mut options, [0xE0, 0x08, 0, 0, 0]);
+        assert_eq!(always, (Some((disk, Lifetime::Always)), false));
+        assert_eq!(set(&mut options, [0x80, 0x00, 0, 0, 0]), (None, true));
+        assert_eq!(set(&mut options, [0x00, 0x04, 0, 0, 0]), (None, false), "not valid");
+        // Ironic turns the time limit off first.
+        options.keep_valid = KEEP_ON_TIMEOUT;
+        assert_eq!(set(&mut options, [0x80, 0x04, 0, 0, 0]), (Some((pxe, Lifetime::Once)), false));
+    }
+
+    #[test]
+    fn only_the_override_that_was_used_is_cleared() {
+        let mut options = BootOptions::default();
+        set(&mut options, [0x80, 0x04, 0, 0, 0]);
+        let first = options.to_override().unwrap();
+        set(&mut options, [0x80, 0x04, 0, 0, 0]);
+        assert!(!options.used(first), "set anew since");
+        assert_eq!(options.flags[0], 0x80);
+        assert!(options.used(options.to_override().unwrap()));
+        assert_eq!(options.flags, [0; 5]);
+    }
+}

@@ -1,0 +1,145 @@
+//! Application commands (v2.0 chapters 20 and 22).
+
+use crate::bmc::command::{After, Context, LAN_CHANNEL, exactly, lan_channel};
+use crate::bmc::crypto::SUITES;
+use crate::wire::code::{CompletionCode, Privilege};
+
+/// Most bytes of cipher suite records in one response (section 22.15).
+const RECORDS_PER_RESPONSE: usize = 16;
+
+/// Get Device ID (section 20.1).
+pub(super) fn get_device_id(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let [] = exactly(data)?;
+    let major: u8 = env!("CARGO_PKG_VERSION_MAJOR").parse().unwrap_or(0x7F);
+    let minor: u8 = env!("CARGO_PKG_VERSION_MINOR").parse().unwrap_or(0);
+    // The second number is binary-coded decimal.
+    let minor = ((minor / 10 % 10) << 4) | (minor % 10);
+    // Device 20h, revision 1; IPMI 2.0; chassis device. No IANA enterprise number is ours, and
+    // those of others make clients take their special paths: 0, "unspecified".
+    Ok(vec![0x20, 0x01, major & 0x7F, minor, 0x02, 0x80, 0, 0, 0, 0x01, 0x00, 0, 0, 0, 0])
+}
+
+/// Get System GUID (section 22.14).
+pub(super) fn get_system_guid(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [] = exactly(data)?;
+    Ok(context.core.guid.to_vec())
+}
+
+/// Get Channel Authentication Capabilities (section 22.13).
+pub(super) fn get_channel_authentication_capabilities(
+    _: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [channel, privilege] = exactly(data)?;
+    lan_channel(channel)?;
+    if privilege & 0x0F > Privilege::ADMINISTRATOR.0 {
+        return Err(CompletionCode::INVALID_FIELD);
+    }
+    // Bit 7 of the request asks for what IPMI 2.0 has added.
+    let (auth_types, extended) = if channel & 0x80 != 0 { (0x80, 0x02) } else { (0, 0) };
+    // No IPMI 1.5 authentication type; user names needed, none of them null; no K_G.
+    Ok(vec![LAN_CHANNEL, auth_types, 0x04, extended, 0, 0, 0, 0])
+}
+
+/// Set Session Privilege Level (section 22.18).
+pub(super) fn set_session_privilege_level(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    const EXCEEDS_LIMIT: CompletionCode = CompletionCode(0x81);
+    let [wanted] = exactly(data)?;
+    let Some((_, session)) = &mut context.session else {
+        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    };
+    match wanted & 0x0F {
+        0 => {}
+        2..=4 if Privilege(wanted & 0x0F) <= session.limit => {
+            session.privilege = Privilege(wanted & 0x0F);
+        }
+        2..=4 => return Err(EXCEEDS_LIMIT),
+        _ => return Err(CompletionCode::INVALID_FIELD),
+    }
+    Ok(vec![session.privilege.0])
+}
+
+/// Close Session (section 22.19).
+pub(super) fn close_session(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let wanted = u32::from_le_bytes(exactly(data)?);
+    let Some((id, session)) = &context.session else {
+        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    };
+    if wanted != *id {
+        // A stranger's session is an administrator's to close, and whether it exists his to know.
+        if session.privilege < Privilege::ADMINISTRATOR {
+            return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+        }
+        if !context.core.open_sessions.contains(&wanted) {
+            return Err(CompletionCode::INVALID_SESSION_ID);
+        }
+    }
+    context.after = After::Close(wanted);
+    Ok(Vec::new())
+}
+
+/// Get Channel Info (section 22.24).
+pub(super) fn get_channel_info(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [channel] = exactly(data)?;
+    lan_channel(channel)?;
+    let active = u8::try_from(context.core.open_sessions.len().min(0x3F)).unwrap_or(0x3F);
+    // 802.3 LAN, IPMB-1.0 protocol, multi-session; the IPMI forum's number as protocol vendor.
+    Ok(vec![LAN_CHANNEL, 0x04, 0x01, 0x80 | active, 0xF2, 0x1B, 0x00, 0, 0])
+}
+
+/// Get Channel Cipher Suites (section 22.15).
+pub(super) fn get_channel_cipher_suites(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [channel, payload_type, selector] = exactly(data)?;
+    lan_channel(channel)?;
+    if payload_type & 0x3F > 1 {
+        return Err(CompletionCode::INVALID_FIELD);
+    }
+    let offered = || SUITES.iter().filter(|suite| context.core.suites.contains(&suite.id));
+    // Tags of the record format (section 22.15.1): integrity 40h, confidentiality 80h.
+    let records: Vec<u8> = if selector & 0x80 != 0 {
+        offered()
+            .flat_map(|suite| {
+                let integrity = 0x40 | suite.integrity.0;
+                [0xC0, suite.id, suite.authentication.0, integrity, 0x80 | suite.confidentiality.0]
+            })
+            .collect()
+    } else {
+        let mut algorithms: Vec<u8> = offered()
+            .flat_map(|suite| {
+                let confidentiality = 0x80 | suite.confidentiality.0;
+                [suite.authentication.0, 0x40 | suite.integrity.0, confidentiality]
+            })
+            .collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        algorithms
+    };
+    let start = usize::from(selector & 0x3F) * RECORDS_PER_RESPONSE;
+    let block = records.iter().skip(start).take(RECORDS_PER_RESPONSE);
+    Ok([LAN_CHANNEL].iter().chain(block).copied().collect())
+}
+
+/// Get System Info Parameters (section 22.14b). None is kept, and "not supported" is what clients
+/// take for that.
+pub(super) fn get_system_info_parameters(
+    _: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [_revision_only, _parameter, _set, _block] = exactly(data)?;
+    Err(CompletionCode::PARAMETER_NOT_SUPPORTED)
+}

@@ -1,0 +1,113 @@
+//! Payload commands (v2.0 chapter 24), for the one payload there is beside IPMI: SOL, instance 1.
+
+use crate::bmc::command::{Context, exactly, lan_channel};
+use crate::bmc::sol::MAX_PAYLOAD;
+use crate::wire::code::{CompletionCode, PayloadType};
+
+const INSTANCE: u8 = 1;
+
+/// Activate/Deactivate Payload: already active, or already deactivated.
+const ALREADY: CompletionCode = CompletionCode(0x80);
+/// Activate Payload: the payload cannot be activated without encryption.
+const NEEDS_ENCRYPTION: CompletionCode = CompletionCode(0x84);
+
+fn is_sol(payload_type: u8) -> Result<(), CompletionCode> {
+    if PayloadType(payload_type & 0x3F) == PayloadType::SOL {
+        Ok(())
+    } else {
+        Err(CompletionCode::INVALID_FIELD)
+    }
+}
+
+fn is_sol_instance(payload_type: u8, instance: u8) -> Result<(), CompletionCode> {
+    is_sol(payload_type)?;
+    if instance & 0x0F == INSTANCE { Ok(()) } else { Err(CompletionCode::INVALID_FIELD) }
+}
+
+/// Activate Payload (section 24.1).
+pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let [payload_type, instance, auxiliary, _, _, _] = exactly(data)?;
+    is_sol_instance(payload_type, instance)?;
+    let Some((id, _)) = &context.session else {
+        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    };
+    if context.core.sol.owner().is_some() {
+        return Err(ALREADY);
+    }
+    // Bits 7 and 6: with encryption, with authentication. All our suites have both.
+    if auxiliary & 0xC0 != 0xC0 {
+        return Err(NEEDS_ENCRYPTION);
+    }
+    context.core.sol.activate(context.now, *id);
+    let mut response = vec![0; 4];
+    response.extend(MAX_PAYLOAD.to_le_bytes());
+    response.extend(MAX_PAYLOAD.to_le_bytes());
+    response.extend(context.core.advertised_port.to_le_bytes());
+    response.extend([0xFF, 0xFF]);
+    Ok(response)
+}
+
+/// Deactivate Payload (section 24.2). Any session may free SOL for itself.
+pub(super) fn deactivate(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [payload_type, instance, _, _, _, _] = exactly(data)?;
+    is_sol_instance(payload_type, instance)?;
+    let Some((id, _)) = &context.session else {
+        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    };
+    if context.core.sol.owner().is_none() {
+        return Err(ALREADY);
+    }
+    context.core.sol.deactivate(*id);
+    Ok(Vec::new())
+}
+
+/// Get Payload Activation Status (section 24.4).
+pub(super) fn get_activation_status(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [payload_type] = exactly(data)?;
+    is_sol(payload_type)?;
+    Ok(vec![INSTANCE, u8::from(context.core.sol.owner().is_some()), 0])
+}
+
+/// Get Payload Instance Info (section 24.5). pyghmi keeps its console alive by finding its own
+/// Managed System Session ID here.
+pub(super) fn get_instance_info(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [payload_type, instance] = exactly(data)?;
+    is_sol_instance(payload_type, instance)?;
+    let mut response = context.core.sol.owner().unwrap_or(0).to_le_bytes().to_vec();
+    response.extend([0; 8]);
+    Ok(response)
+}
+
+/// Get Channel Payload Support (section 24.8): IPMI and SOL, and the four set-up payloads with
+/// their answers.
+pub(super) fn get_channel_support(
+    _: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [channel] = exactly(data)?;
+    lan_channel(channel)?;
+    Ok(vec![0x03, 0x00, 0x3F, 0x00, 0x00, 0x00, 0x00, 0x00])
+}
+
+/// Get Channel Payload Version (section 24.9): 1.0 of everything.
+pub(super) fn get_channel_version(
+    _: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    const NOT_AVAILABLE: CompletionCode = CompletionCode(0x80);
+    let [channel, payload_type] = exactly(data)?;
+    lan_channel(channel)?;
+    match payload_type & 0x3F {
+        0x00 | 0x01 | 0x10..=0x15 => Ok(vec![0x10]),
+        _ => Err(NOT_AVAILABLE),
+    }
+}

@@ -1,0 +1,496 @@
+//! The BMC as a sans-IO engine: datagrams, machine events and time in; datagrams and requests out.
+//!
+//! Call a `handle_*` with each thing that happens, then drain [`Bmc::poll_transmit`] and
+//! [`Bmc::poll_request`], and call [`Bmc::handle_timeout`] when [`Bmc::poll_timeout`] says so. The
+//! engine has no clock, no socket and no source of entropy but its seed, and never waits.
+//!
+//! Before login it answers only: ASF ping, Get Channel Authentication Capabilities, Get System
+//! GUID, Get Channel Cipher Suites, and the four messages of the RMCP+ session set-up.
+
+mod boot;
+mod command;
+mod crypto;
+pub mod event;
+mod handshake;
+mod session;
+mod sol;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use tracing::{debug, info};
+
+use crate::bmc::boot::BootOptions;
+use crate::bmc::command::{After, Command, Context};
+use crate::bmc::crypto::Keys;
+use crate::bmc::event::Request;
+use crate::bmc::session::{Reply, Session, Stage, Table};
+use crate::bmc::sol::Sol;
+use crate::machine::{self, StartCause, Status};
+use crate::plan::IpmiPlan;
+use crate::profile::document::UserPrivilege;
+use crate::value::Secret;
+use crate::wire::DecodeError;
+use crate::wire::code::{CompletionCode, PayloadType, Privilege};
+use crate::wire::message;
+use crate::wire::rmcp::{self, Datagram};
+use crate::wire::session::{SessionPacket, V15, V20, V20Header, pad_trailer};
+use crate::wire::sol::Inbound;
+
+/// The address of the BMC as responder of a LAN message (v2.0 section 5.5).
+const BMC_ADDRESS: u8 = 0x20;
+
+/// A user who may log in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Password.
+    pub password: Secret,
+    /// Highest privilege level.
+    pub privilege: Privilege,
+}
+
+/// What the engine has to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Users.
+    pub users: Vec<User>,
+    /// Numbers of the cipher suites that are offered, most wanted first.
+    pub cipher_suites: Vec<u8>,
+    /// System GUID as it goes over the wire.
+    pub guid: [u8; 16],
+    /// The port that SOL activation names.
+    pub advertised_port: u16,
+    /// The machine is switched on when the program starts.
+    pub restores_on: bool,
+}
+
+impl Config {
+    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
+    /// were read.
+    #[must_use]
+    pub fn new(plan: &IpmiPlan, passwords: Vec<Secret>, restores_on: bool) -> Self {
+        let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
+            name: user.name.clone().into_bytes(),
+            password,
+            privilege: match user.privilege {
+                UserPrivilege::User => Privilege::USER,
+                UserPrivilege::Operator => Privilege::OPERATOR,
+                UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
+            },
+        });
+        // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
+        let mut guid = *plan.guid.as_bytes();
+        guid.reverse();
+        Self {
+            users: users.collect(),
+            cipher_suites: plan.cipher_suites.clone(),
+            guid,
+            advertised_port: plan.advertised_port,
+            restores_on,
+        }
+    }
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The whole UDP payload.
+    pub datagram: Vec<u8>,
+}
+
+/// What command handlers work on.
+#[derive(Debug)]
+struct Core {
+    guid: [u8; 16],
+    suites: Vec<u8>,
+    advertised_port: u16,
+    restores_on: bool,
+    machine: Status,
+    /// The last start was asked for over IPMI.
+    started_by_ipmi: bool,
+    boot: BootOptions,
+    sol: Sol,
+    open_sessions: BTreeSet<u32>,
+    requests: VecDeque<Request>,
+}
+
+impl Core {
+    fn boot_changed(&mut self) {
+        let boot = self.boot.to_override();
+        info!(?boot, "boot override");
+        self.requests.push_back(Request::Boot(boot));
+    }
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Bmc {
+    users: Vec<User>,
+    core: Core,
+    sessions: Table,
+    rng: ChaCha20Rng,
+    out: VecDeque<Transmit>,
+    console_room: bool,
+    dropped: u64,
+}
+
+/// Why a datagram gets no answer.
+#[derive(Debug, thiserror::Error)]
+enum Drop {
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    #[error("an IPMI 1.5 packet in a session")]
+    V15Session,
+    #[error("no such session")]
+    NoSession,
+    #[error("not authenticated and encrypted as the session demands")]
+    Unprotected,
+    #[error("wrong AuthCode")]
+    AuthCode,
+    #[error("session sequence number seen or too old")]
+    Sequence,
+    #[error("undecipherable")]
+    Decryption,
+    #[error("not before login")]
+    NotBeforeLogin,
+    #[error("not addressed to the BMC")]
+    NotForUs,
+    #[error("a payload type that is not served")]
+    PayloadType,
+}
+
+impl Bmc {
+    /// An engine without sessions. All its randomness comes from `seed`.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            users: config.users,
+            core: Core {
+                guid: config.guid,
+                suites: config.cipher_suites,
+                advertised_port: config.advertised_port,
+                restores_on: config.restores_on,
+                machine: Status::OFF,
+                started_by_ipmi: false,
+                boot: BootOptions::default(),
+                sol: Sol::default(),
+                open_sessions: BTreeSet::new(),
+                requests: VecDeque::new(),
+            },
+            sessions: Table::default(),
+            rng: ChaCha20Rng::from_seed(seed),
+            out: VecDeque::new(),
+            console_room: true,
+            dropped: 0,
+        }
+    }
+
+    /// A UDP datagram came from `from`.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if let Err(reason) = self.try_datagram(now, from, datagram) {
+            self.dropped += 1;
+            debug!(from = %shown(from), %reason, "datagram dropped");
+        }
+    }
+
+    /// Characters came from the serial port.
+    pub fn handle_console(&mut self, characters: &[u8]) {
+        self.core.sol.handle_console(characters);
+    }
+
+    /// Whether the serial port takes characters now.
+    pub fn handle_console_room(&mut self, room: bool) {
+        self.console_room = room;
+    }
+
+    /// Something happened to the machine.
+    pub fn handle_machine(&mut self, status: Status, event: &machine::Event) {
+        self.core.machine = status;
+        match event {
+            machine::Event::Started(cause) => {
+                self.core.boot.countdown = None;
+                self.core.started_by_ipmi =
+                    matches!(cause, StartCause::PowerOn | StartCause::PowerCycle);
+            }
+            machine::Event::BootUsed(used) => {
+                if self.core.boot.used(*used) {
+                    self.core.boot_changed();
+                }
+            }
+            machine::Event::Changed | machine::Event::Stopped(_) => {}
+        }
+    }
+
+    /// The time that [`Self::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for (id, session) in self.sessions.expire(now) {
+            self.ended(id, &session, "idle for too long");
+        }
+        if self.core.boot.expire(now) {
+            self.core.boot_changed();
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if let Some(transmit) = self.out.pop_front() {
+            return Some(transmit);
+        }
+        let (id, payload) = self.core.sol.poll_transmit(now)?;
+        self.seal(id, PayloadType::SOL, &payload)
+    }
+
+    /// The next wish.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.core.requests.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] want to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.sessions.next_expiry(), self.core.sol.poll_timeout(), self.core.boot.countdown]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// How many sessions are open.
+    #[must_use]
+    pub fn open_sessions(&self) -> usize {
+        self.core.open_sessions.len()
+    }
+
+    /// SOL is active.
+    #[must_use]
+    pub fn sol_active(&self) -> bool {
+        self.core.sol.owner().is_some()
+    }
+
+    /// How many datagrams got no answer.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The last known state of the machine.
+    #[must_use]
+    pub fn machine(&self) -> Status {
+        self.core.machine
+    }
+
+    fn try_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
+        let packet = match Datagram::decode(bytes)? {
+            Datagram::Ping { tag } => {
+                self.send(from, rmcp::pong(tag).to_vec());
+                return Ok(());
+            }
+            Datagram::Ipmi(bytes) => SessionPacket::decode(bytes)?,
+        };
+        match packet {
+            SessionPacket::V15(packet) => {
+                if packet.auth_type != 0 || packet.session_id != 0 {
+                    return Err(Drop::V15Session);
+                }
+                let response = self.before_login(now, packet.payload)?;
+                self.send(from, V15::encode_sessionless(&response));
+                Ok(())
+            }
+            SessionPacket::V20(packet) if packet.session_id == 0 => {
+                self.sessionless(now, from, &packet)
+            }
+            SessionPacket::V20(packet) => self.in_session(now, from, &packet),
+        }
+    }
+
+    /// An RMCP+ packet outside a session.
+    fn sessionless(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &V20<'_>,
+    ) -> Result<(), Drop> {
+        if packet.encrypted || packet.authenticated {
+            return Err(Drop::NoSession);
+        }
+        let (payload_type, payload) = match packet.payload_type {
+            PayloadType::IPMI => (PayloadType::IPMI, self.before_login(now, packet.payload)?),
+            PayloadType::OPEN_SESSION_REQUEST => {
+                (PayloadType::OPEN_SESSION_RESPONSE, self.open_session(now, from, packet.payload)?)
+            }
+            PayloadType::RAKP_1 => (PayloadType::RAKP_2, self.rakp1(packet.payload)?),
+            PayloadType::RAKP_3 => match self.rakp3(now, from, packet.payload)? {
+                Some(payload) => (PayloadType::RAKP_4, payload),
+                None => return Ok(()),
+            },
+            _ => return Err(Drop::PayloadType),
+        };
+        let header = V20Header {
+            payload_type,
+            encrypted: false,
+            authenticated: false,
+            session_id: 0,
+            sequence: 0,
+        };
+        let mut datagram = Vec::with_capacity(16 + payload.len());
+        header.encode(len_u16(payload.len()), &mut datagram);
+        datagram.extend_from_slice(&payload);
+        self.send(from, datagram);
+        Ok(())
+    }
+
+    /// A command before login: the response, if it may be answered at all.
+    fn before_login(&mut self, now: Instant, message: &[u8]) -> Result<Vec<u8>, Drop> {
+        let request = message::Request::decode(message)?;
+        if request.responder != BMC_ADDRESS {
+            return Err(Drop::NotForUs);
+        }
+        let command = Command::find(&request).ok().filter(|command| command.is_for_anyone());
+        let command = command.ok_or(Drop::NotBeforeLogin)?;
+        let mut context =
+            Context { now, core: &mut self.core, session: None, after: After::Nothing };
+        Ok(respond(&request, command.run(&mut context, request.data)))
+    }
+
+    /// An RMCP+ packet that claims a session.
+    fn in_session(&mut self, now: Instant, from: SocketAddr, packet: &V20<'_>) -> Result<(), Drop> {
+        let id = packet.session_id;
+        let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
+        let Stage::Open(open) = &mut session.stage else { return Err(Drop::NoSession) };
+        if !packet.authenticated || !packet.encrypted {
+            return Err(Drop::Unprotected);
+        }
+        let (covered, code) = packet.split_auth_code(open.keys.auth_code_len())?;
+        if !open.keys.auth_code_is(covered, code) {
+            return Err(Drop::AuthCode);
+        }
+        if !open.window.accept(packet.sequence) {
+            return Err(Drop::Sequence);
+        }
+        let mut buffer = packet.payload.to_vec();
+        let payload = open.keys.decrypt(&mut buffer).ok_or(Drop::Decryption)?;
+        session.touch(now, from);
+        match packet.payload_type {
+            PayloadType::IPMI => self.command(now, id, payload),
+            PayloadType::SOL => {
+                let inbound = Inbound::decode(payload)?;
+                let room = self.console_room;
+                let incoming =
+                    self.core.sol.handle_packet(now, id, packet.sequence, &inbound, room);
+                if incoming.send_break {
+                    self.core.requests.push_back(Request::Break);
+                }
+                if !incoming.characters.is_empty() {
+                    self.core.requests.push_back(Request::Console(incoming.characters.to_vec()));
+                }
+                Ok(())
+            }
+            _ => Err(Drop::PayloadType),
+        }
+    }
+
+    /// A command in session `id`.
+    fn command(&mut self, now: Instant, id: u32, message: &[u8]) -> Result<(), Drop> {
+        let request = message::Request::decode(message)?;
+        if request.responder != BMC_ADDRESS {
+            return Err(Drop::NotForUs);
+        }
+        let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
+        let Stage::Open(open) = &mut session.stage else { return Err(Drop::NoSession) };
+        let mut after = After::Nothing;
+        let response = if let Some(response) = open.repeated(now, message) {
+            response
+        } else {
+            match Command::find(&request) {
+                Err(code) => respond(&request, Err(code)),
+                Ok(command) => {
+                    let mut context = Context {
+                        now,
+                        core: &mut self.core,
+                        session: Some((id, open)),
+                        after: After::Nothing,
+                    };
+                    let result = command.run(&mut context, request.data);
+                    after = context.after;
+                    let response = respond(&request, result.clone());
+                    if command.has_effect() {
+                        let code = result.err().unwrap_or(CompletionCode::OK);
+                        let name = String::from_utf8_lossy(&self.users[open.user].name);
+                        let data = request.data;
+                        info!(user = %name, from = %shown(session.peer), ?code, ?data, "{}", command.name());
+                        open.reply = Some(Reply::new(now, message, &response));
+                    }
+                    response
+                }
+            }
+        };
+        if let Some(transmit) = self.seal(id, PayloadType::IPMI, &response) {
+            self.out.push_back(transmit);
+        }
+        if let After::Close(closing) = after
+            && let Some(session) = self.sessions.remove(closing)
+        {
+            self.ended(closing, &session, "closed");
+        }
+        Ok(())
+    }
+
+    /// A session is over; let go of all that it had.
+    fn ended(&mut self, id: u32, session: &Session, why: &str) {
+        if let Stage::Open(open) = &session.stage {
+            let name = String::from_utf8_lossy(&self.users[open.user].name);
+            info!(user = %name, from = %shown(session.peer), "session {id:#010x} ended: {why}");
+        }
+        self.core.open_sessions.remove(&id);
+        self.core.sol.session_ended(id);
+    }
+
+    /// A datagram for open session `id`.
+    fn seal(&mut self, id: u32, payload_type: PayloadType, payload: &[u8]) -> Option<Transmit> {
+        let session = self.sessions.get_mut(id)?;
+        let Stage::Open(open) = &mut session.stage else { return None };
+        let header = V20Header {
+            payload_type,
+            encrypted: true,
+            authenticated: true,
+            session_id: session.console_id,
+            sequence: open.next_sequence(),
+        };
+        let mut iv = [0; 16];
+        self.rng.fill_bytes(&mut iv);
+        let encrypted_len = Keys::encrypted_len(payload.len());
+        let mut datagram = Vec::with_capacity(encrypted_len + 40);
+        header.encode(len_u16(encrypted_len), &mut datagram);
+        open.keys.encrypt(iv, payload, &mut datagram);
+        pad_trailer(&mut datagram);
+        open.keys.append_auth_code(&mut datagram, rmcp::HEADER_LEN);
+        Some(Transmit { to: session.peer, datagram })
+    }
+
+    fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        self.out.push_back(Transmit { to, datagram });
+    }
+}
+
+fn respond(request: &message::Request<'_>, result: Result<Vec<u8>, CompletionCode>) -> Vec<u8> {
+    match result {
+        Ok(data) => request.respond(CompletionCode::OK, &data),
+        Err(code) => request.respond(code, &[]),
+    }
+}
+
+/// An address as people write it: IPv4 on a socket for both stays IPv4.
+fn shown(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Length of a payload of ours, all of which are short.
+fn len_u16(len: usize) -> u16 {
+    u16::try_from(len).expect("our payloads are below 64 KiB")
+}

@@ -1,0 +1,313 @@
+//! Sessions: the table, its limits and expiry, sequence windows (v2.0 sections 6.12 and 13.17 on).
+//!
+//! A session is keyed by its Managed System Session ID, a random number of ours; consoles use the
+//! same IDs of theirs again and again. Half-open sessions have a table share of their own, so that
+//! a flood of them takes no place from open ones.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::bmc::crypto::{CipherSuite, Exchange, Keys};
+use crate::wire::code::Privilege;
+use crate::wire::message::Request;
+
+/// How long an open session may be silent (v2.0 section 6.12.15: 60 s ± 3 s).
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a session may take to be set up.
+pub(super) const SETUP_LIMIT: Duration = Duration::from_secs(3);
+/// Most sessions that are open at once.
+pub(super) const MAX_OPEN: usize = 256;
+/// Most sessions that are being set up at once.
+pub(super) const MAX_HALF_OPEN: usize = 256;
+/// How long the answer to a request is kept for its repetition.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Remote Console Session ID.
+    pub(super) console_id: u32,
+    /// Where the console was last heard from.
+    pub(super) peer: SocketAddr,
+    /// Cipher suite.
+    pub(super) suite: CipherSuite,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// When it ends unless it is used.
+    expiry: Instant,
+}
+
+/// How far a session is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Open Session was answered.
+    Opened {
+        /// The request and its answer, for a repetition.
+        request: Vec<u8>,
+        /// Payload of the response.
+        response: Vec<u8>,
+    },
+    /// RAKP Message 2 was sent.
+    Challenged(Box<Challenged>),
+    /// RAKP Message 4 was sent.
+    Open(Box<Open>),
+}
+
+/// A session that waits for RAKP Message 3.
+#[derive(Debug)]
+pub(super) struct Challenged {
+    /// What both sides know.
+    pub(super) exchange: Exchange,
+    /// Index of the user in the plan.
+    pub(super) user: usize,
+    /// Highest privilege that was asked for and is granted.
+    pub(super) limit: Privilege,
+    /// RAKP Message 1 as it came, to know a repetition by.
+    pub(super) request: Vec<u8>,
+    /// RAKP Message 2 as sent.
+    pub(super) response: Vec<u8>,
+}
+
+/// An open session.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// Keys.
+    pub(super) keys: Keys,
+    /// Index of the user in the plan.
+    pub(super) user: usize,
+    /// Highest privilege of the session.
+    pub(super) limit: Privilege,
+    /// Privilege as of now.
+    pub(super) privilege: Privilege,
+    /// Sequence numbers seen.
+    pub(super) window: Window,
+    /// Last sequence number sent.
+    pub(super) sent: u32,
+    /// RAKP Message 3 as it came, to know a repetition by.
+    pub(super) request: Vec<u8>,
+    /// RAKP Message 4 as sent.
+    pub(super) response: Vec<u8>,
+    /// The last answer to a command with an effect.
+    pub(super) reply: Option<Reply>,
+}
+
+/// An answer that is kept, because a console that did not get it asks again, with the same request
+/// sequence number in a packet with a new session sequence number.
+#[derive(Debug)]
+pub(super) struct Reply {
+    at: Instant,
+    request: Vec<u8>,
+    /// Payload of the response.
+    pub(super) response: Vec<u8>,
+}
+
+impl Reply {
+    /// The response to `request`, a whole LAN message, as of `now`.
+    #[must_use]
+    pub(super) fn new(now: Instant, request: &[u8], response: &[u8]) -> Self {
+        Self { at: now, request: request.to_vec(), response: response.to_vec() }
+    }
+
+    /// Whether `request` is the repetition of the one that this answered.
+    #[must_use]
+    pub(super) fn answers(&self, now: Instant, request: &[u8]) -> bool {
+        self.request == request && now.saturating_duration_since(self.at) < REPLY_LIMIT
+    }
+}
+
+impl Open {
+    /// The kept answer to `message`, if this is a repetition.
+    #[must_use]
+    pub(super) fn repeated(&self, now: Instant, message: &[u8]) -> Option<Vec<u8>> {
+        let reply = self.reply.as_ref().filter(|reply| reply.answers(now, message))?;
+        debug_assert!(Request::decode(message).is_ok());
+        Some(reply.response.clone())
+    }
+
+    /// The next session sequence number to send; never 0, which means "outside a session".
+    pub(super) fn next_sequence(&mut self) -> u32 {
+        self.sent = self.sent.checked_add(1).unwrap_or(1);
+        self.sent
+    }
+}
+
+/// Which session sequence numbers were seen (v2.0 section 6.12.13).
+///
+/// Numbers ahead are taken however far: they are authenticated, and a console that lost a burst of
+/// packets must not be deaf for it. Behind, the last 32 are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    highest: u32,
+    /// Bit n: `highest - n` was seen.
+    seen: u32,
+}
+
+impl Window {
+    /// Takes note of `sequence`. Answers `false` if it was seen already, is too old, or is 0.
+    pub(super) fn accept(&mut self, sequence: u32) -> bool {
+        if sequence == 0 {
+            return false;
+        }
+        let ahead = sequence.wrapping_sub(self.highest);
+        if ahead != 0 && ahead < 1 << 31 {
+            self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
+            self.highest = sequence;
+            return true;
+        }
+        let behind = self.highest.wrapping_sub(sequence);
+        let Some(bit) = 1_u32.checked_shl(behind) else { return false };
+        let new = self.seen & bit == 0;
+        self.seen |= bit;
+        new
+    }
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    sessions: BTreeMap<u32, Session>,
+    /// No session expires before this. A session that is used lives longer, so this may be early.
+    next_expiry: Option<Instant>,
+}
+
+impl Table {
+    /// The session with this Managed System Session ID.
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Session> {
+        self.sessions.get_mut(&id)
+    }
+
+    /// Whether there is a session with this ID.
+    #[must_use]
+    pub(super) fn contains(&self, id: u32) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
+    /// How many sessions are open.
+    #[must_use]
+    pub(super) fn open(&self) -> usize {
+        self.sessions.values().filter(|session| session.is_open()).count()
+    }
+
+    /// The half-open session that answered this very Open Session Request from `peer`.
+    #[must_use]
+    pub(super) fn opened_by(&self, peer: SocketAddr, payload: &[u8]) -> Option<&Session> {
+        self.sessions.values().find(|session| {
+            matches!(&session.stage, Stage::Opened { request, .. } if request == payload)
+                && session.peer == peer
+        })
+    }
+
+    /// Adds a half-open session. If there are too many, the oldest makes room.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        id: u32,
+        console_id: u32,
+        peer: SocketAddr,
+        suite: CipherSuite,
+        stage: Stage,
+    ) {
+        let half_open = self.sessions.iter().filter(|(_, session)| !session.is_open());
+        if half_open.clone().count() >= MAX_HALF_OPEN {
+            let oldest = half_open.min_by_key(|(_, session)| session.expiry).map(|(id, _)| *id);
+            oldest.and_then(|oldest| self.sessions.remove(&oldest));
+        }
+        let expiry = now + SETUP_LIMIT;
+        self.sessions.insert(id, Session { console_id, peer, suite, stage, expiry });
+        self.next_expiry = Some(self.next_expiry.map_or(expiry, |next| next.min(expiry)));
+    }
+
+    /// Ends a session.
+    pub(super) fn remove(&mut self, id: u32) -> Option<Session> {
+        self.sessions.remove(&id)
+    }
+
+    /// When [`Self::expire`] wants to be called.
+    #[must_use]
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// Ends sessions that have been silent for too long, and answers them.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(u32, Session)> {
+        if self.next_expiry.is_none_or(|next| now < next) {
+            return Vec::new();
+        }
+        let due: Vec<u32> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.expiry <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        let ended = due.into_iter().filter_map(|id| Some((id, self.sessions.remove(&id)?)));
+        let ended = ended.collect();
+        self.next_expiry = self.sessions.values().map(|session| session.expiry).min();
+        ended
+    }
+}
+
+impl Session {
+    /// The console has been let in.
+    #[must_use]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// An authentic packet came from `peer`.
+    pub(super) fn touch(&mut self, now: Instant, peer: SocketAddr) {
+        self.peer = peer;
+        self.expiry = now + IDLE_LIMIT;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_takes_each_number_once() {
+        let mut window = Window::default();
+        assert!(!window.accept(0));
+        // ipmitool's first packet in a session has a number of 3 to 7.
+        assert!(window.accept(5));
+        assert!(!window.accept(5));
+        assert!(window.accept(3), "late, but new");
+        assert!(!window.accept(3));
+        assert!(window.accept(40));
+        assert!(window.accept(9), "31 behind");
+        assert!(!window.accept(8), "32 behind");
+        assert!(window.accept(1_000_000), "however far ahead");
+        assert!(!window.accept(40));
+    }
+
+    #[test]
+    fn window_wraps() {
+        let mut window = Window::default();
+        assert!(window.accept(0x7FFF_FFFF));
+        assert!(window.accept(0xFFFF_FFFE));
+        assert!(window.accept(1));
+        assert!(window.accept(0xFFFF_FFFF));
+        assert!(!window.accept(0xFFFF_FFFF));
+    }
+
+    #[test]
+    fn half_open_sessions_evict_each_other_and_expire() {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let mut now = Instant::now();
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let mut table = Table::default();
+        for id in 1..=1000 {
+            let stage = Stage::Opened { request: Vec::new(), response: Vec::new() };
+            table.insert(now, id, 0, peer, crate::bmc::crypto::SUITES[0], stage);
+            now += Duration::from_micros(1);
+        }
+        assert!(!table.contains(1));
+        assert!(table.contains(1000));
+        assert_eq!(table.sessions.len(), MAX_HALF_OPEN);
+        assert!(table.expire(now).is_empty());
+        let ended = table.expire(now + SETUP_LIMIT);
+        assert_eq!(ended.len(), MAX_HALF_OPEN);
+        assert_eq!(table.next_expiry(), None);
+    }
+}

@@ -6,10 +6,20 @@
 //! stand in layer order here, and `tests/layers.rs` keeps the import direction.
 //! `docs/ARCHITECTURE.md` has the picture.
 
-pub mod bmc;
-pub mod machine;
-pub mod plan;
-pub mod profile;
 pub mod qmp;
 pub mod value;
+
+pub mod control;
+pub mod machine;
+pub mod profile;
 pub mod wire;
+
+pub mod plan;
+
+pub mod bmc;
+
+pub mod host;
+
+pub mod runtime;
+
+pub mod cli;

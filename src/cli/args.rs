@@ -1,0 +1,111 @@
+//! What may be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A QEMU/KVM virtual machine with a BMC: IPMI 2.0, Serial-over-LAN and power control.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) layers: LayerArgs,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Where the profile comes from.
+#[derive(Debug, Args)]
+pub(super) struct LayerArgs {
+    /// Profile file; repeatable, the later over the earlier.
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub(super) profile: Vec<PathBuf>,
+    /// Set one key of the profile, such as `machine.cpus=4`; repeatable.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start the BMC and the machine, and serve until a signal ends it (the default).
+    #[command(after_help = "Example: qemu-bmc run --profile node1.toml --set ipmi.port=6230")]
+    Run,
+    /// Print what `run` would do, and do nothing.
+    #[command(after_help = "Example: qemu-bmc plan --profile node1.toml --format argv")]
+    Plan {
+        /// `text` for people, `json` for programs, `argv` for a shell.
+        #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+        format: PlanFormat,
+    },
+    /// Print all that is wrong with the profile.
+    #[command(after_help = "Example: VM_MEMORY=abc qemu-bmc check --profile node1.toml")]
+    Check {
+        /// `text` for people, `json` for programs.
+        #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+        format: CheckFormat,
+    },
+    /// Print the JSON Schema of profiles.
+    #[command(after_help = "Example: qemu-bmc schema > profile.schema.json")]
+    Schema,
+    /// Talk to the running program.
+    #[command(after_help = "Example: qemu-bmc ctl power cycle")]
+    Ctl {
+        /// The program's control socket. Default: the one in the profile's run directory.
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        #[command(subcommand)]
+        request: CtlRequest,
+    },
+    /// Exit with 0 when the BMC answers, whether the machine is on or off.
+    #[command(after_help = "Example: HEALTHCHECK CMD [\"qemu-bmc\", \"health\"]")]
+    Health {
+        /// The program's control socket. Default: the one in the profile's run directory.
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum PlanFormat {
+    Text,
+    Json,
+    Argv,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CheckFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum CtlRequest {
+    /// How the machine and its BMC are.
+    Status {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Switch power.
+    Power {
+        /// What to do.
+        #[arg(value_enum)]
+        action: PowerAction,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum PowerAction {
+    /// Start the machine.
+    On,
+    /// End it at once.
+    Off,
+    /// Press the ACPI power button.
+    Soft,
+    /// Off, wait, on.
+    Cycle,
+    /// Reset it.
+    Reset,
+    /// Send a diagnostic interrupt (NMI).
+    Diag,
+}

@@ -1,0 +1,236 @@
+//! The command line: reads what the outside hands in, calls the layers, prints, chooses the exit
+//! code.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod args;
+mod ctl;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use serde_json::json;
+
+use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat};
+use crate::host::{environment, facts};
+use crate::plan::{self, Plan};
+use crate::profile::diagnostic::{self, At};
+use crate::profile::layers::File;
+use crate::profile::variables::{PROFILE_VARIABLE, VARIABLES};
+use crate::profile::{Fault, Finding, Inputs, Profile, Severity, Sources, check, merge, schema};
+use crate::runtime;
+
+/// Default profile, taken when it exists and nobody names another.
+const DEFAULT_PROFILE: &str = "/etc/qemu-bmc/profile.toml";
+/// Exit code for bad input; clap's is the same.
+const BAD_INPUT: u8 = 2;
+/// Exit code for a failure that the input is not to blame for.
+const FAILURE: u8 = 1;
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = Cli::command().after_long_help(after_help());
+    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => run(&cli.layers),
+        Command::Plan { format } => plan_command(&cli.layers, format),
+        Command::Check { format } => check_command(&cli.layers, format),
+        Command::Schema => {
+            print!("{}", schema::text());
+            ExitCode::SUCCESS
+        }
+        Command::Ctl { socket, request } => {
+            with_socket(&cli.layers, socket, |socket| ctl::run(socket, request))
+        }
+        Command::Health { socket } => with_socket(&cli.layers, socket, ctl::health),
+    }
+}
+
+fn after_help() -> String {
+    let mut text = String::from("Environment variables [default]:\n");
+    for variable in VARIABLES {
+        text.push_str(&format!("  {:<26} {}\n", variable.name, variable.help));
+    }
+    text.push_str(&format!(
+        "  {:<26} profile files, separated by colons\n  {:<26} any profile key, such as QEMU_BMC__IPMI__PORT\n",
+        PROFILE_VARIABLE, "QEMU_BMC__SECTION__KEY"
+    ));
+    text.push_str("\nExit codes: 0 success, 1 runtime failure, 2 bad input.");
+    text
+}
+
+/// A profile and all that is to be said of it.
+struct Loaded {
+    profile: Option<Profile>,
+    sources: Sources,
+    findings: Vec<Finding>,
+}
+
+fn load(args: &LayerArgs) -> Loaded {
+    let variables = environment::variables();
+    let mut findings = Vec::new();
+    let mut names: Vec<String> =
+        args.profile.iter().map(|path| path.display().to_string()).collect();
+    if names.is_empty() {
+        let listed = variables.iter().find(|(name, _)| name == PROFILE_VARIABLE);
+        let listed = listed.map_or("", |(_, text)| text.as_str());
+        names.extend(listed.split(':').filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    if names.is_empty() && Path::new(DEFAULT_PROFILE).exists() {
+        names.push(DEFAULT_PROFILE.to_owned());
+    }
+    let mut files = Vec::new();
+    for name in names {
+        match fs_err::read_to_string(&name) {
+            Ok(text) => files.push(File { name, text }),
+            Err(error) => findings.push(
+                Finding::error(At::Nowhere, format!("the profile cannot be read: {error}"))
+                    .with_help("correct `--profile` (QEMU_BMC_PROFILE)"),
+            ),
+        }
+    }
+    let ambient = environment::ambient();
+    let inputs = Inputs { ambient, files, environment: variables, sets: args.set.clone() };
+    let merged = merge(&inputs);
+    findings.extend(merged.findings);
+    let profile = match check(&merged.document, &merged.sources, &inputs.ambient) {
+        Ok((profile, warnings)) => {
+            findings.extend(warnings);
+            Some(profile)
+        }
+        Err(errors) => {
+            findings.extend(errors);
+            None
+        }
+    };
+    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Loaded { profile: profile.filter(|_| !failed), sources: merged.sources, findings }
+}
+
+/// Loads a profile, looks at the host, and renders the plan.
+///
+/// `strict`: what the host lacks is an error; otherwise, for who only wants to see the plan, a
+/// warning.
+fn load_plan(args: &LayerArgs, strict: bool) -> (Option<(Profile, Plan)>, Sources, Vec<Finding>) {
+    let Loaded { profile, sources, mut findings } = load(args);
+    let Some(profile) = profile else { return (None, sources, findings) };
+    let facts = facts::probe(&profile);
+    for mut finding in plan::preconditions(&profile, &sources, &facts) {
+        if !strict && finding.fault == Fault::Host {
+            finding.severity = Severity::Warning;
+        }
+        findings.push(finding);
+    }
+    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let plan = (!failed).then(|| plan::render(&profile, &facts));
+    (plan.map(|plan| (profile, plan)), sources, findings)
+}
+
+fn show(findings: &[Finding], sources: &Sources) {
+    let color = std::io::stderr().is_terminal();
+    eprint!("{}", diagnostic::render(findings, sources, color));
+}
+
+/// The exit code that errors call for.
+fn exit_code(findings: &[Finding]) -> ExitCode {
+    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    if errors().any(|finding| finding.fault == Fault::Input) {
+        ExitCode::from(BAD_INPUT)
+    } else if errors().next().is_some() {
+        ExitCode::from(FAILURE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run(args: &LayerArgs) -> ExitCode {
+    let (loaded, sources, findings) = load_plan(args, true);
+    show(&findings, &sources);
+    let Some((profile, plan)) = loaded else { return exit_code(&findings) };
+    let level = if profile.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match runtime::run(plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(findings) => {
+            show(&findings, &sources);
+            exit_code(&findings)
+        }
+    }
+}
+
+fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
+    let (loaded, sources, findings) = load_plan(args, false);
+    show(&findings, &sources);
+    let Some((_, plan)) = loaded else { return exit_code(&findings) };
+    match format {
+        PlanFormat::Text => print!("{}", plan.text()),
+        PlanFormat::Json => print!("{}", plan.json()),
+        PlanFormat::Argv => println!("{}", plan.qemu.shell()),
+    }
+    ExitCode::SUCCESS
+}
+
+fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
+    let (_, sources, findings) = load_plan(args, false);
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    match format {
+        CheckFormat::Text => {
+            show(&findings, &sources);
+            println!("{errors} errors, {warnings} warnings");
+        }
+        CheckFormat::Json => {
+            let list: Vec<serde_json::Value> =
+                findings.iter().map(|finding| finding_json(finding, &sources)).collect();
+            println!("{}", json!({ "errors": errors, "warnings": warnings, "findings": list }));
+        }
+    }
+    exit_code(&findings)
+}
+
+fn finding_json(finding: &Finding, sources: &Sources) -> serde_json::Value {
+    let key = match &finding.at {
+        At::Key(key) | At::Name(key) => Some(key.to_string()),
+        At::Origin { .. } | At::Nowhere => None,
+    };
+    json!({
+        "severity": match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        "key": key,
+        "origin": diagnostic::place(finding, sources),
+        "message": finding.message,
+        "help": finding.help,
+    })
+}
+
+/// Calls `act` with the control socket: the one that is named, else that of the profile.
+fn with_socket(
+    args: &LayerArgs,
+    socket: Option<std::path::PathBuf>,
+    act: impl FnOnce(&Path) -> ExitCode,
+) -> ExitCode {
+    if let Some(socket) = socket {
+        return act(&socket);
+    }
+    let Loaded { profile, sources, mut findings } = load(args);
+    match profile {
+        Some(profile) => act(&profile.run_dir.join(crate::control::SOCKET)),
+        None => {
+            findings.retain(|finding| finding.severity == Severity::Error);
+            show(&findings, &sources);
+            exit_code(&findings)
+        }
+    }
+}

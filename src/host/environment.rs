@@ -1,0 +1,41 @@
+//! The process's surroundings as plain data.
+
+use std::path::PathBuf;
+
+use crate::profile::Ambient;
+
+/// The environment, for the layers; what is not text is replaced by U+FFFD.
+#[must_use]
+pub fn variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .map(|(name, text)| {
+            (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+/// A variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// What the defaults of a profile depend on.
+#[must_use]
+pub fn ambient() -> Ambient {
+    let host_name = || {
+        let name = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+        // A qualified name is the host's place in a domain, not its name.
+        name.split('.').next().unwrap_or_default().to_owned()
+    };
+    let home = || variable("HOME").map(PathBuf::from);
+    let uid = nix::unistd::geteuid();
+    let run = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    Ambient {
+        name: variable("CLAB_LABEL_CLAB_NODE_NAME").unwrap_or_else(host_name),
+        root: uid.is_root(),
+        user_run_dir: run.or_else(|| Some(std::env::temp_dir().join(format!("run-{uid}")))),
+        user_state_dir: variable("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(home()?.join(".local/state"))),
+    }
+}

@@ -1,0 +1,183 @@
+//! Reads [`HostFacts`]: what the plan of a profile depends on. Looks, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::plan::facts::{Access, FileFact, HostFacts, ImageFormat, UefiFiles};
+use crate::profile::Profile;
+use crate::profile::check::Password;
+use crate::value::Secret;
+
+/// Where distributions put OVMF: Debian, Fedora, NixOS and Arch. Code and template of its variables.
+const OVMF: [(&str, &str); 4] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/run/libvirt/nix-ovmf/OVMF_CODE.fd", "/run/libvirt/nix-ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+
+/// Reads all facts for `profile`.
+#[must_use]
+pub fn probe(profile: &Profile) -> HostFacts {
+    let mut files = BTreeMap::new();
+    let mut look = |path: &Path, write: bool| {
+        files.insert(path.to_owned(), file(path, write));
+    };
+    for disk in &profile.disks {
+        look(&disk.path, true);
+        let parent = disk.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        look(parent.unwrap_or_else(|| Path::new(".")), false);
+    }
+    for cdrom in &profile.cdroms {
+        look(cdrom, false);
+    }
+    if let Some(kernel) = &profile.kernel {
+        look(&kernel.path, false);
+        if let Some(initrd) = &kernel.initrd {
+            look(initrd, false);
+        }
+    }
+    let mut bad_password_files = BTreeMap::new();
+    for user in &profile.ipmi.users {
+        if let Password::File(path) = &user.password
+            && let Err(reason) = password(path)
+        {
+            bad_password_files.insert(path.clone(), reason);
+        }
+    }
+    HostFacts {
+        kvm: kvm(),
+        qemu: program(&profile.qemu_binary),
+        uefi: OVMF
+            .iter()
+            .find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())
+            .map(|(code, vars)| UefiFiles { code: code.into(), vars: vars.into() }),
+        files,
+        bad_password_files,
+    }
+}
+
+/// Reads a password file. One line end at its end is not part of the password.
+///
+/// # Errors
+/// Why it cannot be read, or cannot be a password.
+pub fn password(path: &Path) -> Result<Secret, String> {
+    // More than any password, so that a wrong file is not read to its end.
+    const LIMIT: u64 = 4096;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
+        .map_err(|error| reason(&error))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    Secret::new(bytes).map_err(|error| error.to_string())
+}
+
+fn kvm() -> Access {
+    let unusable = |reason: &str, help: &str| Access::Unusable {
+        reason: format!("/dev/kvm: {reason}"),
+        help: help.to_owned(),
+    };
+    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Access::Usable,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => unusable(
+            "not there",
+            "load the kernel's kvm module, or give the container the device (`--device /dev/kvm`)",
+        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unusable(
+            "permission denied",
+            "add the user to the group `kvm`, or give the container the device (`--device /dev/kvm`)",
+        ),
+        Err(error) => {
+            unusable(&reason(&error), "give the container the device (`--device /dev/kvm`)")
+        }
+    }
+}
+
+fn file(path: &Path, write: bool) -> FileFact {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return FileFact::Missing;
+        }
+        Err(error) => return FileFact::Unreadable(reason(&error)),
+    };
+    if metadata.is_dir() {
+        return FileFact::Directory;
+    }
+    let wanted = if write { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::R_OK };
+    if let Err(errno) = access(path, wanted) {
+        return FileFact::Unreadable(errno.desc().to_lowercase());
+    }
+    if metadata.file_type().is_block_device() {
+        return FileFact::BlockDevice;
+    }
+    if !metadata.is_file() {
+        return FileFact::Unreadable("neither a file nor a block device".to_owned());
+    }
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(ImageFormat::PROBE_LEN as u64).read_to_end(&mut head));
+    match read {
+        Ok(_) => FileFact::File(ImageFormat::of(&head)),
+        Err(error) => FileFact::Unreadable(reason(&error)),
+    }
+}
+
+/// A program by path, or by name in `PATH`.
+fn program(name: &Path) -> Option<PathBuf> {
+    let runs = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
+    if name.components().count() > 1 {
+        return Some(name.to_owned()).filter(runs);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(runs)
+}
+
+/// The kernel's reason in lower case, without its number.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            password(&path).map(|secret| secret.expose().to_vec())
+        };
+        assert_eq!(read(b"0123\n"), Ok(b"0123".to_vec()));
+        assert_eq!(read(b"trailing \r\n"), Ok(b"trailing ".to_vec()));
+        assert_eq!(read(b"two\n\n"), Ok(b"two\n".to_vec()));
+        assert!(read(b"\n").unwrap_err().contains("empty"));
+        assert!(read(&[b'x'; 21]).unwrap_err().contains("21 bytes"));
+        assert!(password(Path::new("/nonexistent/p")).unwrap_err().contains("no such file"));
+    }
+
+    #[test]
+    fn formats_by_magic() {
+        assert_eq!(ImageFormat::of(b"QFI\xfb\0\0\0\x03"), ImageFormat::Qcow2);
+        assert_eq!(ImageFormat::of(b""), ImageFormat::Raw);
+        let mut vdi = [0; 68];
+        vdi[64..].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
+        assert_eq!(ImageFormat::of(&vdi), ImageFormat::Vdi);
+    }
+}

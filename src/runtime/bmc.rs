@@ -1,0 +1,139 @@
+//! The engine on its UDP socket.
+
+use std::io;
+
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error};
+
+use crate::bmc::Bmc;
+use crate::bmc::event::Request;
+use crate::host;
+use crate::machine::{Event, Status};
+use crate::runtime::{console, machine};
+
+/// Room in the inbox. Console output waits when it is full; machine events have priority.
+pub(super) const INBOX: usize = 64;
+/// Longest datagram that is read. IPMI's are below 600 bytes; a longer one is cut and then
+/// malformed.
+const MAX_DATAGRAM: usize = 2048;
+/// Datagrams that are answered before other inputs get their turn.
+const BATCH: usize = 32;
+
+/// What the engine is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Characters from the serial port.
+    Console(Vec<u8>),
+    /// Something happened to the machine.
+    Machine(Status, Event),
+    /// Somebody wants to know.
+    Query(oneshot::Sender<Snapshot>),
+}
+
+/// What the engine knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot {
+    pub(super) sessions: usize,
+    pub(super) sol_active: bool,
+    pub(super) dropped: u64,
+}
+
+/// The engine and all it talks to.
+pub(super) struct Serving {
+    pub(super) udp: UdpSocket,
+    pub(super) engine: Bmc,
+    pub(super) inbox: mpsc::Receiver<Input>,
+    pub(super) machine: mpsc::UnboundedSender<machine::Input>,
+    pub(super) console: mpsc::Sender<console::Input>,
+}
+
+pub(super) async fn serve(mut serving: Serving) {
+    let mut buffer = [0; MAX_DATAGRAM];
+    loop {
+        serving.drain();
+        let timeout = serving.engine.poll_timeout().map(Instant::from_std);
+        tokio::select! {
+            input = serving.inbox.recv() => match input {
+                Some(input) => serving.handle(input),
+                None => return,
+            },
+            ready = serving.udp.readable() => {
+                if let Err(error) = ready {
+                    error!(%error, "the IPMI socket is broken");
+                    return;
+                }
+                serving.receive(&mut buffer);
+            }
+            () = async {
+                match timeout {
+                    Some(timeout) => sleep_until(timeout).await,
+                    None => std::future::pending().await,
+                }
+            } => serving.engine.handle_timeout(host::now()),
+        }
+    }
+}
+
+impl Serving {
+    /// Answers what waits on the socket, up to a batch.
+    fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.udp.try_recv_from(buffer) {
+                Ok((len, from)) => {
+                    // Each packet may fill the last place in the console's inbox.
+                    self.engine.handle_console_room(self.console.capacity() > 1);
+                    self.engine.handle_datagram(host::now(), from, &buffer[..len]);
+                    self.drain();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error for an answer of ours; that console's problem alone.
+                Err(error) => debug!(%error, "receiving a datagram"),
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Console(characters) => self.engine.handle_console(&characters),
+            Input::Machine(status, event) => self.engine.handle_machine(status, &event),
+            Input::Query(reply) => {
+                let _ = reply.send(Snapshot {
+                    sessions: self.engine.open_sessions(),
+                    sol_active: self.engine.sol_active(),
+                    dropped: self.engine.dropped(),
+                });
+            }
+        }
+    }
+
+    /// Passes on all that the engine wants.
+    fn drain(&mut self) {
+        while let Some(request) = self.engine.poll_request() {
+            match request {
+                Request::Power(request) => {
+                    let _ = self.machine.send(machine::Input::Request(request, None));
+                }
+                Request::Boot(boot) => {
+                    let _ = self.machine.send(machine::Input::Boot(boot));
+                }
+                Request::Break => {
+                    let _ = self.machine.send(machine::Input::Break);
+                }
+                Request::Console(characters) => {
+                    if self.console.try_send(console::Input::Characters(characters)).is_err() {
+                        error!("characters for the serial port are lost: its inbox is full");
+                    }
+                }
+            }
+        }
+        while let Some(transmit) = self.engine.poll_transmit(host::now()) {
+            // A full socket buffer or an unreachable console: as good as lost on the way, and
+            // answered by the console's retry.
+            if let Err(error) = self.udp.try_send_to(&transmit.datagram, transmit.to) {
+                debug!(%error, to = %transmit.to, "sending a datagram");
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The control socket, for `ctl` and `health`.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::control::{Request, Response, Status};
+use crate::runtime::{bmc, machine};
+
+/// Longest request in bytes.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What does not change.
+#[derive(Clone)]
+pub(super) struct About {
+    pub(super) name: String,
+    pub(super) uuid: String,
+    pub(super) ipmi_port: u16,
+}
+
+/// Opens the socket, for this user only.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    // The run directory was made for this user alone, so nobody came in before this.
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+pub(super) async fn serve(
+    listener: UnixListener,
+    about: About,
+    bmc: mpsc::Sender<bmc::Input>,
+    machine: mpsc::UnboundedSender<machine::Input>,
+) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: they come back when clients go.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (about, bmc, machine) = (about.clone(), bmc.clone(), machine.clone());
+        tokio::task::spawn_local(async move {
+            match timeout(PATIENCE, answer(stream, about, bmc, machine)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "control connection"),
+                Err(_) => debug!("control connection: too slow"),
+            }
+        });
+    }
+}
+
+async fn answer(
+    stream: UnixStream,
+    about: About,
+    bmc: mpsc::Sender<bmc::Input>,
+    machine: mpsc::UnboundedSender<machine::Input>,
+) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read).take(MAX_REQUEST).read_line(&mut line).await?;
+    let response = match serde_json::from_str(&line) {
+        Ok(Request::Status) => status(about, &bmc, &machine).await.map(Response::Status),
+        Ok(Request::Power { request }) => power(request, &machine).await,
+        Err(error) => Some(Response::Refused(format!("not a request: {error}"))),
+    };
+    let response = response.unwrap_or_else(|| Response::Refused("the program is stopping".into()));
+    let mut line = serde_json::to_vec(&response)?;
+    line.push(b'\n');
+    write.write_all(&line).await
+}
+
+async fn power(
+    request: crate::machine::Request,
+    machine: &mpsc::UnboundedSender<machine::Input>,
+) -> Option<Response> {
+    let (reply, result) = oneshot::channel();
+    machine.send(machine::Input::Request(request, Some(reply))).ok()?;
+    Some(match result.await.ok()? {
+        Ok(()) => Response::Accepted,
+        Err(refusal) => Response::Refused(refusal.to_string()),
+    })
+}
+
+/// Asks both owners; the BMC's answer proves that its loop turns.
+async fn status(
+    about: About,
+    bmc: &mpsc::Sender<bmc::Input>,
+    machine: &mpsc::UnboundedSender<machine::Input>,
+) -> Option<Status> {
+    let (reply, bmc_answer) = oneshot::channel();
+    bmc.send(bmc::Input::Query(reply)).await.ok()?;
+    let (reply, machine_answer) = oneshot::channel();
+    machine.send(machine::Input::Query(reply)).ok()?;
+    let (bmc, machine) = (bmc_answer.await.ok()?, machine_answer.await.ok()?);
+    Some(Status {
+        name: about.name,
+        uuid: about.uuid,
+        power: machine.status.power,
+        operation: machine.status.operation,
+        fault: machine.status.fault,
+        qemu_pid: machine.pid,
+        last_failure: machine.last_failure,
+        ipmi_port: about.ipmi_port,
+        sessions: bmc.sessions,
+        sol_active: bmc.sol_active,
+        dropped_datagrams: bmc.dropped,
+    })
+}

@@ -1,0 +1,367 @@
+//! The power state machine with its process: carries out effects, feeds back what happens.
+
+use std::collections::VecDeque;
+use std::io::PipeReader;
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use crate::host::process::{self, Exit};
+use crate::host::qmp::Qmp;
+use crate::host::{self, dirs};
+use crate::machine::boot::{BootTarget, Override};
+use crate::machine::driver::{Driver, Effect};
+use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
+use crate::plan::Plan;
+use crate::plan::qemu::CONSOLE_CHARDEV;
+use crate::qmp::{Command, Message};
+use crate::runtime::{bmc, console};
+use crate::value::BootDevice;
+
+/// Lines of QEMU's output that are kept to say why it ended.
+const KEPT_LINES: usize = 4;
+
+/// What this task is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A power request, and who wants to know what became of it.
+    Request(Request, Option<oneshot::Sender<Result<(), Refusal>>>),
+    /// The boot override has changed.
+    Boot(Option<Override>),
+    /// Send a break on the serial port.
+    Break,
+    /// The program is to end.
+    End,
+    /// Somebody wants to know.
+    Query(oneshot::Sender<Snapshot>),
+    /// The monitor of the process with this number said something; `None`: it closed.
+    Monitor(u64, Option<Message>),
+    /// The process with this number printed a line.
+    Output(u64, String),
+}
+
+/// What this task knows.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) status: Status,
+    pub(super) pid: Option<i32>,
+    pub(super) last_failure: Option<String>,
+}
+
+/// The process that runs now.
+struct Running {
+    /// Counts processes: what is still under way from an old one must not be taken for the new one's.
+    number: u64,
+    pid: i32,
+    qmp: Qmp,
+    /// The monitor has closed: no more events.
+    closed: bool,
+    /// It was reaped.
+    exit: Option<Exit>,
+    last_lines: VecDeque<String>,
+}
+
+struct Machine {
+    plan: Plan,
+    driver: Driver,
+    running: Option<Running>,
+    processes: u64,
+    last_failure: Option<String>,
+    sender: mpsc::UnboundedSender<Input>,
+    bmc: mpsc::Sender<bmc::Input>,
+    console: mpsc::Sender<console::Input>,
+    /// For the BMC, in order; its inbox may be full of console output.
+    reports: VecDeque<(Status, Event)>,
+    done: bool,
+}
+
+pub(super) async fn run(
+    plan: Plan,
+    mut inbox: mpsc::UnboundedReceiver<Input>,
+    sender: mpsc::UnboundedSender<Input>,
+    bmc: mpsc::Sender<bmc::Input>,
+    console: mpsc::Sender<console::Input>,
+) {
+    let mut children = match signal(SignalKind::child()) {
+        Ok(children) => children,
+        Err(error) => {
+            error!(%error, "children cannot be watched");
+            return;
+        }
+    };
+    let driver = Driver::new(plan.power.driver(&plan.qemu));
+    let mut machine = Machine {
+        plan,
+        driver,
+        running: None,
+        processes: 0,
+        last_failure: None,
+        sender,
+        bmc,
+        console,
+        reports: VecDeque::new(),
+        done: false,
+    };
+    machine.write_state("power.state", "off");
+    machine.write_state("boot.device", "none");
+    while !machine.done {
+        let timeout = machine.driver.poll_timeout().map(Instant::from_std);
+        let bmc = machine.bmc.clone();
+        tokio::select! {
+            Some(input) = inbox.recv() => machine.handle(input).await,
+            _ = children.recv() => {
+                for exit in process::reap() {
+                    machine.exited(exit).await;
+                }
+            }
+            Ok(permit) = bmc.reserve(), if !machine.reports.is_empty() => {
+                if let Some((status, event)) = machine.reports.pop_front() {
+                    permit.send(bmc::Input::Machine(status, event));
+                }
+            }
+            () = async {
+                match timeout {
+                    Some(timeout) => sleep_until(timeout).await,
+                    None => std::future::pending().await,
+                }
+            } => machine.drive(|driver, effects| driver.handle_timeout(host::now(), effects)).await,
+        }
+    }
+}
+
+impl Machine {
+    async fn handle(&mut self, input: Input) {
+        match input {
+            Input::Request(request, reply) => {
+                let mut result = Ok(());
+                self.drive(|driver, effects| {
+                    result = driver.handle_request(host::now(), request, effects);
+                })
+                .await;
+                match result {
+                    Ok(()) => info!(?request, "power request"),
+                    Err(refusal) => warn!(?request, %refusal, "power request refused"),
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(result);
+                }
+            }
+            Input::Boot(boot) => {
+                self.write_state("boot.device", boot_word(boot));
+                if matches!(boot, Some(Override { target: BootTarget::Setup, .. })) {
+                    warn!(
+                        "the firmware's set-up cannot be entered from outside; the boot order stays"
+                    );
+                }
+                self.drive(|driver, effects| driver.handle_boot(boot, effects)).await;
+            }
+            Input::Break => {
+                if let Some(running) = &mut self.running {
+                    let id = CONSOLE_CHARDEV.to_owned();
+                    running.qmp.send(Command::ChardevSendBreak { id });
+                }
+            }
+            Input::End => {
+                self.drive(|driver, effects| driver.handle_end(host::now(), effects)).await
+            }
+            Input::Query(reply) => {
+                let _ = reply.send(Snapshot {
+                    status: self.driver.status(),
+                    pid: self.running.as_ref().map(|running| running.pid),
+                    last_failure: self.last_failure.clone(),
+                });
+            }
+            Input::Monitor(number, message) => self.monitor(number, message).await,
+            Input::Output(number, line) => {
+                warn!("QEMU: {line}");
+                if let Some(running) = self.running_with(number) {
+                    running.last_lines.push_back(line);
+                    if running.last_lines.len() > KEPT_LINES {
+                        running.last_lines.pop_front();
+                    }
+                }
+            }
+        }
+    }
+
+    fn running_with(&mut self, number: u64) -> Option<&mut Running> {
+        self.running.as_mut().filter(|running| running.number == number)
+    }
+
+    async fn monitor(&mut self, number: u64, message: Option<Message>) {
+        let Some(running) = self.running_with(number) else { return };
+        match message {
+            None => {
+                running.closed = true;
+                self.ended().await;
+            }
+            Some(Message::Greeting(version)) => {
+                info!(
+                    pid = running.pid,
+                    "QEMU {}.{}.{} is up", version.major, version.minor, version.micro
+                );
+                running.qmp.send(Command::QmpCapabilities);
+            }
+            Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
+                (Some(Command::QmpCapabilities), Ok(_)) => {
+                    self.drive(|driver, effects| driver.handle_monitor_ready(host::now(), effects))
+                        .await;
+                }
+                (Some(command), Err(reason)) => warn!(?command, reason, "QEMU refuses"),
+                _ => {}
+            },
+            Some(Message::Event(event)) => {
+                debug!(?event, "QEMU");
+                self.drive(|driver, effects| driver.handle_qmp_event(host::now(), &event, effects))
+                    .await;
+            }
+        }
+    }
+
+    /// A child was reaped: QEMU, or as PID 1 anybody's.
+    async fn exited(&mut self, exit: Exit) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.pid == exit.pid) {
+            running.exit = Some(exit);
+            self.ended().await;
+        }
+    }
+
+    /// The process is over when it was reaped *and* its monitor has closed: the last events tell
+    /// why it ended.
+    async fn ended(&mut self) {
+        let over = |running: &mut Running| running.closed && running.exit.is_some();
+        let Some(Running { exit: Some(exit), last_lines, .. }) = self.running.take_if(over) else {
+            return;
+        };
+        let mut how = exit.how;
+        if !exit.clean && !last_lines.is_empty() {
+            how = format!("{how}: {}", Vec::from(last_lines).join("; "));
+        }
+        self.drive(|driver, effects| driver.handle_exit(host::now(), exit.clean, how, effects))
+            .await;
+    }
+
+    /// Feeds the driver, and carries out what it wants.
+    async fn drive(&mut self, input: impl FnOnce(&mut Driver, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        input(&mut self.driver, &mut effects);
+        let mut queue = VecDeque::from(effects);
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Spawn(order) => {
+                    let argv = self.plan.qemu.argv(&order);
+                    if let Err(reason) = self.spawn(&argv).await {
+                        let mut more = Vec::new();
+                        self.driver.handle_spawn_failed(reason, &mut more);
+                        queue.extend(more);
+                    }
+                }
+                Effect::Qmp(command) => self.send(command),
+                Effect::SetBootOrder(order) => {
+                    for command in self.plan.qemu.set_boot_order(&order) {
+                        self.send(command);
+                    }
+                }
+                Effect::Terminate => self.signal(false),
+                Effect::Kill => self.signal(true),
+                Effect::Report(status, event) => self.report(status, event),
+                Effect::Exit => self.done = true,
+            }
+        }
+    }
+
+    async fn spawn(&mut self, argv: &[String]) -> Result<(), String> {
+        self.processes += 1;
+        let number = self.processes;
+        let binary = &self.plan.qemu.binary;
+        let process = process::spawn(binary, argv)
+            .map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;
+        let sender = self.sender.clone();
+        let deliver = move |message| {
+            let _ = sender.send(Input::Monitor(number, message));
+        };
+        // The serial port first: the firmware's first byte is on its way.
+        let _ = self.console.send(console::Input::Attach(process.console)).await;
+        let qmp = Qmp::connect(process.qmp, deliver)
+            .map_err(|error| format!("QEMU's monitor cannot be used: {error}"))?;
+        tokio::task::spawn_local(pass_on(number, process.output, self.sender.clone()));
+        self.running = Some(Running {
+            number,
+            pid: process.pid,
+            qmp,
+            closed: false,
+            exit: None,
+            last_lines: VecDeque::new(),
+        });
+        Ok(())
+    }
+
+    fn send(&mut self, command: Command) {
+        if let Some(running) = &mut self.running {
+            running.qmp.send(command);
+        }
+    }
+
+    fn signal(&mut self, hard: bool) {
+        // A reaped process has no ID any more.
+        if let Some(running) = self.running.as_ref().filter(|running| running.exit.is_none()) {
+            process::signal(running.pid, hard);
+        }
+    }
+
+    fn report(&mut self, status: Status, event: Event) {
+        match &event {
+            Event::Changed | Event::BootUsed(_) => {}
+            Event::Started(cause) => info!(?cause, "machine started"),
+            Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
+                self.last_failure = Some(how.clone());
+                error!(?cause, "machine is off");
+            }
+            Event::Stopped(cause) => info!(?cause, "machine is off"),
+        }
+        let word = if status.power == Power::On { "on" } else { "off" };
+        self.write_state("power.state", word);
+        self.reports.push_back((status, event));
+    }
+
+    /// Files for scripts that read them; nobody here does.
+    fn write_state(&self, name: &str, word: &str) {
+        let path = self.plan.run_dir.join(name);
+        if let Err(error) = write_word(&path, word) {
+            warn!(%error, "a state file cannot be written");
+        }
+    }
+}
+
+fn write_word(path: &Path, word: &str) -> std::io::Result<()> {
+    let line = format!("{word}\n");
+    if fs_err::read_to_string(path).is_ok_and(|old| old == line) {
+        return Ok(());
+    }
+    dirs::write_whole(path, line.as_bytes())
+}
+
+fn boot_word(boot: Option<Override>) -> &'static str {
+    match boot.map(|boot| boot.target) {
+        None => "none",
+        Some(BootTarget::Device(BootDevice::Network)) => "pxe",
+        Some(BootTarget::Device(BootDevice::Disk)) => "disk",
+        Some(BootTarget::Device(BootDevice::Cdrom)) => "cdrom",
+        Some(BootTarget::Setup) => "bios",
+    }
+}
+
+/// Passes on what a process prints, line by line.
+async fn pass_on(number: u64, output: PipeReader, sender: mpsc::UnboundedSender<Input>) {
+    let Ok(output) = pipe::Receiver::from_owned_fd(output.into()) else { return };
+    let mut lines = BufReader::new(output).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        let _ = sender.send(Input::Output(number, line));
+    }
+}

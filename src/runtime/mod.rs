@@ -1,0 +1,221 @@
+//! tokio: three tasks that each own one thing and talk by channel.
+//!
+//! ```text
+//!            datagrams                    requests             QMP, signals, exits
+//!   UDP ◀──────────────▶ bmc ─────────────────────────▶ machine ◀──────────────▶ QEMU
+//!                       ▲   ▲ ◀──────── status, events ────┘ │
+//!              queries  │   │ console bytes                  │ serial port of each new process
+//!   control.sock ───────┘   └──────────── console ◀──────────┘
+//! ```
+//!
+//! `bmc` owns the engine, `machine` the power state machine and the process, `console` the serial
+//! port. No task waits for another's answer but `control`, which no client of the BMC depends on.
+#![expect(clippy::disallowed_methods, reason = "tasks are started here")]
+
+mod bmc;
+mod console;
+mod control;
+mod machine;
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tracing::info;
+
+use crate::bmc::Config as BmcConfig;
+use crate::control::SOCKET;
+use crate::host::dirs::{self, DirError};
+use crate::host::{facts, process, udp};
+use crate::plan::Plan;
+use crate::plan::qemu::USER_QMP_SOCKET;
+use crate::profile::Key;
+use crate::profile::check::{Bind, Password};
+use crate::profile::diagnostic::{At, Finding};
+use crate::profile::document::Restore;
+use crate::value::Secret;
+
+/// Carries out the plan until a signal ends it.
+///
+/// # Errors
+/// What the host refuses before anything is started; nothing is left behind then.
+pub fn run(plan: Plan) -> Result<(), Vec<Finding>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| vec![host(At::Nowhere, format!("no event loop: {error}"))])?;
+    LocalSet::new().block_on(&runtime, run_all(plan))
+}
+
+fn host(at: At, message: String) -> Finding {
+    Finding::host(at, message)
+}
+
+fn key(path: &str) -> At {
+    At::Key(Key::from(path))
+}
+
+async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
+    let fail = |finding: Finding| vec![finding];
+    let passwords = passwords(&plan).map_err(fail)?;
+    let _lock = directories(&plan).map_err(fail)?;
+    let udp = bind(&plan).map_err(fail)?;
+    vnc_port_is_free(&plan).map_err(fail)?;
+    // A socket of a program that died: nobody else can have it, the directory is ours.
+    let control_path = plan.run_dir.join(SOCKET);
+    let control = dirs::remove(&control_path)
+        .and_then(|()| control::listen(&control_path))
+        .map_err(|error| fail(host(key("run_dir"), format!("the control socket: {error}"))))?;
+    prepare_files(&plan).map_err(fail)?;
+    let signals = || -> io::Result<_> {
+        Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    };
+    let (mut terminate, mut interrupt) = signals()
+        .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
+
+    let restores_on = plan.power.restore == Restore::AlwaysOn;
+    let engine = BmcConfig::new(&plan.ipmi, passwords, restores_on);
+    let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
+    let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
+    let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
+
+    info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
+    if restores_on {
+        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
+    }
+    let serving = bmc::Serving {
+        udp,
+        engine: crate::bmc::Bmc::new(engine, crate::host::seed()),
+        inbox: bmc_inbox,
+        machine: machine_sender.clone(),
+        console: console_sender.clone(),
+    };
+    tokio::task::spawn_local(bmc::serve(serving));
+    tokio::task::spawn_local(console::run(console_inbox, bmc_sender.clone()));
+    let about = control::About {
+        name: plan.identity.name.to_string(),
+        uuid: plan.identity.uuid.to_string(),
+        ipmi_port: plan.ipmi.port,
+    };
+    tokio::task::spawn_local(control::serve(
+        control,
+        about,
+        bmc_sender.clone(),
+        machine_sender.clone(),
+    ));
+    let run_dir = plan.run_dir.clone();
+    let mut machine = tokio::task::spawn_local(machine::run(
+        plan,
+        machine_inbox,
+        machine_sender.clone(),
+        bmc_sender,
+        console_sender,
+    ));
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => info!("SIGINT: stopping"),
+            result = &mut machine => {
+                clean_up(&run_dir);
+                return result.map_err(|error| {
+                    fail(host(At::Nowhere, format!("the power machine failed: {error}")))
+                });
+            }
+        }
+        let _ = machine_sender.send(machine::Input::End);
+    }
+}
+
+/// Passwords of the plan's users, in order.
+fn passwords(plan: &Plan) -> Result<Vec<Secret>, Finding> {
+    let read = |(index, user): (usize, &crate::plan::ipmi::UserPlan)| match &user.password {
+        Password::Inline(secret) => Ok(secret.clone()),
+        Password::File(path) => facts::password(path).map_err(|reason| {
+            let at = key(&format!("ipmi.users.{index}.password_file"));
+            host(at, format!("{}: {reason}", path.display()))
+        }),
+    };
+    plan.ipmi.users.iter().enumerate().map(read).collect()
+}
+
+fn directories(plan: &Plan) -> Result<dirs::Lock, Finding> {
+    dirs::make(&plan.state_dir).map_err(|error| {
+        host(key("state_dir"), format!("the state directory cannot be made: {error}"))
+            .with_help("set `state_dir` to a directory that this user can write to")
+    })?;
+    dirs::make_and_lock(&plan.run_dir).map_err(|error| {
+        let finding = host(key("run_dir"), format!("{}: {error}", plan.run_dir.display()));
+        match error {
+            DirError::InUse(_) => finding.with_help(
+                "give each machine a `run_dir` and a `state_dir` of its own, or stop the other",
+            ),
+            DirError::Io(_) => {
+                finding.with_help("set `run_dir` to a directory that this user can write to")
+            }
+        }
+    })
+}
+
+fn bind(plan: &Plan) -> Result<tokio::net::UdpSocket, Finding> {
+    let (bind, port) = (&plan.ipmi.bind, plan.ipmi.port);
+    udp::bind(bind, port).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            host(key("ipmi.port"), format!("UDP port {port} is in use by another program"))
+                .with_help("stop it, or set `ipmi.port` (IPMI_PORT)")
+        }
+        io::ErrorKind::PermissionDenied if port < 1024 => {
+            host(key("ipmi.port"), format!("UDP port {port} may not be opened by this user"))
+                .with_help("use a port from 1024 on, such as 6230, or run as root")
+        }
+        _ => match bind {
+            Bind::All => host(key("ipmi.port"), format!("UDP port {port}: {error}")),
+            Bind::Address(address) => {
+                host(key("ipmi.bind"), format!("address {address} cannot be served on: {error}"))
+                    .with_help("use an address of this host, or leave `ipmi.bind` out")
+            }
+            Bind::Interface(name) => {
+                host(key("ipmi.bind"), format!("interface {name} cannot be served on: {error}"))
+                    .with_help("use an interface of this host, or leave `ipmi.bind` out")
+            }
+        },
+    })
+}
+
+/// QEMU would only say so when it is started, and the machine would be off without a word.
+fn vnc_port_is_free(plan: &Plan) -> Result<(), Finding> {
+    let Some(port) = plan.qemu.vnc_port else { return Ok(()) };
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(host(key("vnc.port"), format!("TCP port {port} for VNC: {error}"))
+            .with_help(
+                "set `vnc.port` (VNC_PORT) to another port from 5900 on, or to 0 for no VNC",
+            )),
+    }
+}
+
+fn prepare_files(plan: &Plan) -> Result<(), Finding> {
+    for disk in &plan.qemu.create_disks {
+        let path = disk.path.display();
+        process::create_disk(disk).map_err(|reason| {
+            host(key("disks"), format!("the disk {path} cannot be created: {reason}"))
+        })?;
+        info!(%path, bytes = disk.bytes, "disk created");
+    }
+    if let Some(nvram) = &plan.qemu.nvram {
+        dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| {
+            host(key("state_dir"), format!("the UEFI variables cannot be kept: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Takes away what would mislead: sockets that nobody serves.
+fn clean_up(run_dir: &Path) {
+    for name in [SOCKET, USER_QMP_SOCKET] {
+        let _ = dirs::remove(&run_dir.join(name));
+    }
+}

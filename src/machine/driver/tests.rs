@@ -317,6 +317,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2000, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
     /// `Rig::act` asserts after every step: never two processes, power is the truth, no signal or
     /// command without a process. Here: from wherever it got to, ending always ends.
     #[test]

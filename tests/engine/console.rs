@@ -1,0 +1,367 @@
+//! A remote console in memory, written from the specification and not from the engine: it makes and
+//! checks every code itself.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use aes::Aes128;
+use cbc::cipher::block_padding::NoPadding;
+use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
+use hmac::{Hmac, KeyInit, Mac};
+use qemu_bmc::bmc::event::Request;
+use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::value::Secret;
+use qemu_bmc::wire::code::Privilege;
+
+pub const GUID: [u8; 16] = *b"0123456789abcdef";
+pub const CONSOLE_ID: u32 = 0xA0A2_A3A4;
+const CONSOLE_RANDOM: [u8; 16] = [0x5A; 16];
+
+/// Passwords are the names with `-secret` behind them.
+pub fn engine() -> Bmc {
+    let user = |name: &str, privilege| User {
+        name: name.into(),
+        password: Secret::new(format!("{name}-secret")).unwrap(),
+        privilege,
+    };
+    let config = Config {
+        users: vec![
+            user("admin", Privilege::ADMINISTRATOR),
+            user("operator", Privilege::OPERATOR),
+            user("user", Privilege::USER),
+        ],
+        cipher_suites: vec![17, 3],
+        guid: GUID,
+        advertised_port: 6231,
+        restores_on: true,
+    };
+    Bmc::new(config, [7; 32])
+}
+
+/// The engine, a clock, and one address to talk from.
+pub struct Rig {
+    pub bmc: Bmc,
+    pub now: Instant,
+    pub from: SocketAddr,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self { bmc: engine(), now: Instant::now(), from: "192.0.2.1:50000".parse().unwrap() }
+    }
+
+    /// Sends a datagram and answers the datagrams that come back.
+    pub fn exchange(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
+        self.now += Duration::from_millis(1);
+        self.bmc.handle_datagram(self.now, self.from, datagram);
+        self.receive()
+    }
+
+    /// What the engine sends by itself.
+    pub fn receive(&mut self) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        while let Some(transmit) = self.bmc.poll_transmit(self.now) {
+            assert_eq!(transmit.to, self.from);
+            out.push(transmit.datagram);
+        }
+        out
+    }
+
+    pub fn requests(&mut self) -> Vec<Request> {
+        std::iter::from_fn(|| self.bmc.poll_request()).collect()
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.bmc.handle_timeout(self.now);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    Three,
+    Seventeen,
+}
+
+impl Suite {
+    fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        match self {
+            Self::Three => {
+                let mut mac = Hmac::<sha1::Sha1>::new_from_slice(key).unwrap();
+                parts.iter().for_each(|part| mac.update(part));
+                mac.finalize().into_bytes().to_vec()
+            }
+            Self::Seventeen => {
+                let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
+                parts.iter().for_each(|part| mac.update(part));
+                mac.finalize().into_bytes().to_vec()
+            }
+        }
+    }
+
+    fn code_len(self) -> usize {
+        match self {
+            Self::Three => 12,
+            Self::Seventeen => 16,
+        }
+    }
+
+    pub fn algorithms(self) -> [u8; 3] {
+        match self {
+            Self::Three => [1, 1, 1],
+            Self::Seventeen => [3, 4, 1],
+        }
+    }
+}
+
+/// An RMCP+ datagram outside a session.
+pub fn setup_datagram(payload_type: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![6, 0, 0xFF, 7, 6, payload_type, 0, 0, 0, 0, 0, 0, 0, 0];
+    out.extend(u16::try_from(payload.len()).unwrap().to_le_bytes());
+    out.extend(payload);
+    out
+}
+
+/// An IPMI 1.5 datagram outside a session.
+pub fn v15_datagram(message: &[u8]) -> Vec<u8> {
+    let mut out = vec![6, 0, 0xFF, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    out.push(u8::try_from(message.len()).unwrap());
+    out.extend(message);
+    out
+}
+
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte))
+}
+
+/// A LAN message.
+pub fn message(net_fn: u8, command: u8, sequence: u8, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x20, net_fn << 2];
+    out.push(checksum(&out));
+    out.extend([0x81, sequence << 2, command]);
+    out.extend(data);
+    out.push(checksum(&out[3..]));
+    out
+}
+
+pub fn open_session_request(privilege: u8, algorithms: [u8; 3]) -> Vec<u8> {
+    let mut out = vec![0x11, privilege, 0, 0];
+    out.extend(CONSOLE_ID.to_le_bytes());
+    for (kind, algorithm) in (0_u8..).zip(algorithms) {
+        out.extend([kind, 0, 0, 8, algorithm, 0, 0, 0]);
+    }
+    out
+}
+
+pub fn rakp1(managed_id: u32, role: u8, name: &str) -> Vec<u8> {
+    let mut out = vec![0x22, 0, 0, 0];
+    out.extend(managed_id.to_le_bytes());
+    out.extend(CONSOLE_RANDOM);
+    out.extend([role, 0, 0, u8::try_from(name.len()).unwrap()]);
+    out.extend(name.as_bytes());
+    out
+}
+
+/// How a login ended that did not succeed: which message, which status.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    OpenSession(u8),
+    Rakp2(u8),
+    /// The console itself finds the BMC's code wrong: the passwords differ.
+    Rakp2Code,
+    Rakp4(u8),
+}
+
+/// A session as the console has it.
+pub struct Session {
+    pub suite: Suite,
+    pub managed_id: u32,
+    k1: Vec<u8>,
+    aes: [u8; 16],
+    pub sequence: u32,
+    last_received: u32,
+    pub request_sequence: u8,
+}
+
+/// The payload of the one answer to a set-up message, which must have `payload_type`.
+pub fn setup(rig: &mut Rig, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+    let answers = rig.exchange(&setup_datagram(payload_type, payload));
+    let [answer] = &answers[..] else { panic!("{} answers", answers.len()) };
+    assert_eq!(answer[..14], [6, 0, 0xFF, 7, 6, payload_type + 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(usize::from(u16::from_le_bytes([answer[14], answer[15]])), answer.len() - 16);
+    answer[16..].to_vec()
+}
+
+/// Opens a half-open session and answers its ID.
+pub fn open(rig: &mut Rig, privilege: u8, suite: Suite) -> Result<u32, Refused> {
+    let request = open_session_request(privilege, suite.algorithms());
+    let answer = setup(rig, 0x10, &request);
+    assert_eq!(answer[0], 0x11, "tag");
+    assert_eq!(answer[4..8], CONSOLE_ID.to_le_bytes());
+    if answer[1] != 0 {
+        assert_eq!(answer.len(), 8);
+        return Err(Refused::OpenSession(answer[1]));
+    }
+    assert_eq!(answer.len(), 36);
+    assert!((1..=4).contains(&answer[2]), "a real maximum privilege");
+    for (index, algorithm) in suite.algorithms().into_iter().enumerate() {
+        let payload = &answer[12 + 8 * index..20 + 8 * index];
+        assert_eq!(payload, [u8::try_from(index).unwrap(), 0, 0, 8, algorithm, 0, 0, 0]);
+    }
+    Ok(u32::from_le_bytes(answer[8..12].try_into().unwrap()))
+}
+
+/// Logs in. `role` is the role byte of RAKP Message 1: `0x14` is "administrator, by name only".
+pub fn login(
+    rig: &mut Rig,
+    suite: Suite,
+    name: &str,
+    password: &str,
+    role: u8,
+) -> Result<Session, Refused> {
+    let managed_id = open(rig, 0, suite)?;
+    let answer = setup(rig, 0x12, &rakp1(managed_id, role, name));
+    assert_eq!((answer[0], &answer[4..8]), (0x22, &CONSOLE_ID.to_le_bytes()[..]));
+    if answer[1] != 0 {
+        assert_eq!(answer.len(), 8);
+        return Err(Refused::Rakp2(answer[1]));
+    }
+    let managed_random: [u8; 16] = answer[8..24].try_into().unwrap();
+    assert_eq!(answer[24..40], GUID);
+    let name_len = u8::try_from(name.len()).unwrap();
+    let expected = suite.hmac(
+        password.as_bytes(),
+        &[
+            &CONSOLE_ID.to_le_bytes(),
+            &managed_id.to_le_bytes(),
+            &CONSOLE_RANDOM,
+            &managed_random,
+            &GUID,
+            &[role, name_len],
+            name.as_bytes(),
+        ],
+    );
+    if answer[40..] != expected {
+        return Err(Refused::Rakp2Code);
+    }
+    let code = suite.hmac(
+        password.as_bytes(),
+        &[&managed_random, &CONSOLE_ID.to_le_bytes(), &[role, name_len], name.as_bytes()],
+    );
+    let mut rakp3 = vec![0x33, 0, 0, 0];
+    rakp3.extend(managed_id.to_le_bytes());
+    rakp3.extend(code);
+    let answer = setup(rig, 0x14, &rakp3);
+    if answer[1] != 0 {
+        return Err(Refused::Rakp4(answer[1]));
+    }
+    let sik = suite.hmac(
+        password.as_bytes(),
+        &[&CONSOLE_RANDOM, &managed_random, &[role, name_len], name.as_bytes()],
+    );
+    let check = suite.hmac(&sik, &[&CONSOLE_RANDOM, &managed_id.to_le_bytes(), &GUID]);
+    assert_eq!(answer[8..], check[..suite.code_len()]);
+    assert_eq!(setup(rig, 0x14, &rakp3), answer, "a repetition is answered the same");
+    let k2 = suite.hmac(&sik, &[&[2; 20]]);
+    Ok(Session {
+        suite,
+        managed_id,
+        k1: suite.hmac(&sik, &[&[1; 20]]),
+        aes: k2[..16].try_into().unwrap(),
+        // ipmitool's first packet in a session is not number 1.
+        sequence: 4,
+        last_received: 0,
+        request_sequence: 0,
+    })
+}
+
+pub fn admin(rig: &mut Rig) -> Session {
+    login(rig, Suite::Seventeen, "admin", "admin-secret", 0x14).unwrap()
+}
+
+impl Session {
+    /// An encrypted and authenticated datagram with any payload.
+    pub fn seal(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        self.sequence += 1;
+        self.seal_as(self.sequence, payload_type, payload)
+    }
+
+    pub fn seal_as(&self, sequence: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let iv = [0x77; 16];
+        let mut plain = payload.to_vec();
+        let pad_len = (16 - (payload.len() + 1) % 16) % 16;
+        plain.extend((1..=pad_len).map(|byte| u8::try_from(byte).unwrap()));
+        plain.push(u8::try_from(pad_len).unwrap());
+        let len = plain.len();
+        cbc::Encryptor::<Aes128>::new(&self.aes.into(), &iv.into())
+            .encrypt_padded::<NoPadding>(&mut plain, len)
+            .unwrap();
+        let mut out = vec![6, 0, 0xFF, 7, 6, 0xC0 | payload_type];
+        out.extend(self.managed_id.to_le_bytes());
+        out.extend(sequence.to_le_bytes());
+        out.extend(u16::try_from(16 + len).unwrap().to_le_bytes());
+        out.extend(iv);
+        out.extend(plain);
+        self.sign(out)
+    }
+
+    /// Adds the trailer to a datagram.
+    pub fn sign(&self, mut out: Vec<u8>) -> Vec<u8> {
+        let pad_len = (4 - (out.len() - 4 + 2) % 4) % 4;
+        out.extend(vec![0xFF; pad_len]);
+        out.extend([u8::try_from(pad_len).unwrap(), 7]);
+        let code = self.suite.hmac(&self.k1, &[&out[4..]]);
+        out.extend(&code[..self.suite.code_len()]);
+        out
+    }
+
+    /// Checks and decrypts a datagram from the BMC: payload type and payload.
+    pub fn unseal(&mut self, datagram: &[u8]) -> (u8, Vec<u8>) {
+        assert_eq!(datagram[..5], [6, 0, 0xFF, 7, 6]);
+        assert_eq!(datagram[5] & 0xC0, 0xC0, "encrypted and authenticated");
+        assert_eq!(datagram[6..10], CONSOLE_ID.to_le_bytes());
+        let sequence = u32::from_le_bytes(datagram[10..14].try_into().unwrap());
+        assert_eq!(sequence, self.last_received + 1, "1, 2, 3, … without a gap");
+        self.last_received = sequence;
+        let (covered, code) = datagram.split_at(datagram.len() - self.suite.code_len());
+        assert_eq!((datagram.len() - 4 - code.len()) % 4, 0);
+        assert_eq!(code, &self.suite.hmac(&self.k1, &[&covered[4..]])[..code.len()]);
+        let len = usize::from(u16::from_le_bytes([datagram[14], datagram[15]]));
+        let iv: [u8; 16] = datagram[16..32].try_into().unwrap();
+        let mut plain = datagram[32..16 + len].to_vec();
+        cbc::Decryptor::<Aes128>::new(&self.aes.into(), &iv.into())
+            .decrypt_padded::<NoPadding>(&mut plain)
+            .unwrap();
+        let pad_len = usize::from(plain.pop().unwrap());
+        let pad = plain.split_off(plain.len() - pad_len);
+        assert!(pad.iter().copied().eq(1..=u8::try_from(pad_len).unwrap()));
+        (datagram[5] & 0x3F, plain)
+    }
+
+    /// Runs a command: completion code and data.
+    pub fn command(
+        &mut self,
+        rig: &mut Rig,
+        net_fn: u8,
+        command: u8,
+        data: &[u8],
+    ) -> (u8, Vec<u8>) {
+        self.request_sequence = (self.request_sequence + 1) % 64;
+        let request = message(net_fn, command, self.request_sequence, data);
+        let datagram = self.seal(0, &request);
+        let answers = rig.exchange(&datagram);
+        let [answer, ..] = &answers[..] else { panic!("no answer to {net_fn:02x} {command:02x}") };
+        let (payload_type, response) = self.unseal(answer);
+        assert_eq!(payload_type, 0);
+        self.response(net_fn, command, &response)
+    }
+
+    /// Checks a response's envelope: completion code and data.
+    pub fn response(&self, net_fn: u8, command: u8, response: &[u8]) -> (u8, Vec<u8>) {
+        assert_eq!(response[..2], [0x81, (net_fn | 1) << 2]);
+        assert_eq!(checksum(&response[..3]), 0);
+        assert_eq!(response[3..6], [0x20, self.request_sequence << 2, command]);
+        assert_eq!(checksum(&response[3..]), 0);
+        (response[6], response[7..response.len() - 1].to_vec())
+    }
+}

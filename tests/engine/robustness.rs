@@ -1,0 +1,143 @@
+//! Nothing before login, and no panic whatever comes.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use qemu_bmc::machine::{Event, StartCause};
+
+use crate::console::{self, Rig, admin, message, setup_datagram, v15_datagram};
+
+/// Commands that the contract allows before login.
+const ALLOWED: [(u8, u8); 3] = [(0x06, 0x37), (0x06, 0x38), (0x06, 0x54)];
+
+#[test]
+fn before_login_only_what_the_contract_names_is_answered() {
+    let mut rig = Rig::new();
+    let session = admin(&mut rig);
+    for net_fn in 0..64_u8 {
+        for command in 0..=255_u8 {
+            for data in [&[][..], &[0x0E, 0x04], &[0x0E, 0, 0x80], &[1]] {
+                let request = message(net_fn, command, 1, data);
+                let allowed = ALLOWED.contains(&(net_fn, command));
+                let answered = usize::from(allowed);
+                assert_eq!(rig.exchange(&v15_datagram(&request)).len(), answered);
+                assert_eq!(rig.exchange(&setup_datagram(0, &request)).len(), answered);
+            }
+            // With a session ID: the right one without its codes, and a guessed one.
+            let request = message(net_fn, command, 1, &[]);
+            for id in [session.managed_id, session.managed_id ^ 1, 1] {
+                let mut v20 = setup_datagram(0, &request);
+                v20[6..10].copy_from_slice(&id.to_le_bytes());
+                let mut v15 = v15_datagram(&request);
+                v15[9..13].copy_from_slice(&id.to_le_bytes());
+                assert_eq!(rig.exchange(&v20).len() + rig.exchange(&v15).len(), 0);
+            }
+        }
+    }
+    assert_eq!(rig.requests(), []);
+}
+
+#[test]
+fn other_payload_types_outside_a_session_are_not_answered() {
+    let mut rig = Rig::new();
+    for payload_type in 0..=255_u8 {
+        let request = message(0x00, 0x01, 1, &[]);
+        assert_eq!(
+            rig.exchange(&setup_datagram(payload_type, &request)).len(),
+            0,
+            "{payload_type}"
+        );
+    }
+}
+
+#[test]
+fn every_command_takes_data_of_every_length() {
+    for fill in [0x00, 0x01, 0x80, 0xFF] {
+        let mut rig = Rig::new();
+        rig.bmc
+            .handle_machine(qemu_bmc::machine::Status::OFF, &Event::Started(StartCause::PowerOn));
+        for net_fn in [0x00, 0x04, 0x06, 0x0A, 0x0C, 0x2C] {
+            let mut session = admin(&mut rig);
+            session.command(&mut rig, 0x06, 0x3B, &[4]);
+            for command in 0..=255_u8 {
+                // Close Session would end the run early; it has a test of its own.
+                if (net_fn, command) == (0x06, 0x3C) {
+                    continue;
+                }
+                for len in (0..24).chain([32, 64, 128, 240]) {
+                    let data = vec![fill; len];
+                    session.command(&mut rig, net_fn, command, &data);
+                    rig.pass(Duration::from_millis(1));
+                    rig.requests();
+                }
+            }
+        }
+    }
+}
+
+/// Bytes that look like something: whole set-up messages, cut, grown or with bits turned.
+fn lookalike() -> impl Strategy<Value = Vec<u8>> {
+    let seeds = vec![
+        vec![6, 0, 0xFF, 6, 0, 0, 0x11, 0xBE, 0x80, 1, 0, 0],
+        v15_datagram(&message(0x06, 0x38, 1, &[0x8E, 4])),
+        setup_datagram(0x10, &console::open_session_request(0, [1, 1, 1])),
+        setup_datagram(0x12, &console::rakp1(1, 0x14, "admin")),
+        setup_datagram(0x14, &[0x33, 0, 0, 0, 1, 0, 0, 0, 9, 9, 9, 9]),
+        setup_datagram(0xC0, &[0x77; 48]),
+        setup_datagram(0xC1, &[0x77; 31]),
+    ];
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
+    (prop::sample::select(seeds), edits, 0_usize..600).prop_map(|(mut bytes, edits, len)| {
+        for (index, value) in edits {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        if len < 300 {
+            bytes.truncate(len);
+        } else if len < 400 {
+            bytes.resize(len, 0xA5);
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_datagram_panics(datagrams in prop::collection::vec(
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..300), lookalike()], 1..8)
+    ) {
+        let mut rig = Rig::new();
+        for datagram in datagrams {
+            rig.exchange(&datagram);
+        }
+        prop_assert_eq!(rig.bmc.open_sessions(), 0);
+        prop_assert_eq!(rig.requests(), []);
+    }
+
+    #[test]
+    fn no_payload_in_a_session_panics(
+        payloads in prop::collection::vec(
+            (0_u8..64, prop::collection::vec(any::<u8>(), 0..300)), 1..16),
+        commands in prop::collection::vec(
+            (0_u8..64, any::<u8>(), prop::collection::vec(any::<u8>(), 0..32)), 1..16),
+    ) {
+        let mut rig = Rig::new();
+        let mut session = admin(&mut rig);
+        session.command(&mut rig, 0x06, 0x3B, &[4]);
+        session.command(&mut rig, 0x06, 0x48, &[1, 1, 0xC0, 0, 0, 0]);
+        for (payload_type, payload) in payloads {
+            rig.bmc.handle_console(b"output");
+            let datagram = session.seal(payload_type, &payload);
+            rig.exchange(&datagram);
+            rig.pass(Duration::from_millis(100));
+        }
+        for (net_fn, command, data) in commands {
+            let request = message(net_fn, command, 1, &data);
+            let datagram = session.seal(0, &request);
+            rig.exchange(&datagram);
+            rig.pass(Duration::from_millis(100));
+        }
+    }
+}

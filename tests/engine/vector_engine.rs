@@ -1,0 +1,25 @@
+//! The engine that real clients talk to when vectors are captured.
+
+use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::value::Secret;
+use qemu_bmc::wire::code::Privilege;
+
+/// A machine that is on, one administrator, a fixed seed.
+pub fn engine() -> Bmc {
+    let config = Config {
+        users: vec![User {
+            name: b"admin".to_vec(),
+            password: Secret::new("vector").unwrap(),
+            privilege: Privilege::ADMINISTRATOR,
+        }],
+        cipher_suites: vec![17, 3],
+        guid: *b"0123456789abcdef",
+        advertised_port: 6239,
+        restores_on: true,
+    };
+    let mut bmc = Bmc::new(config, [42; 32]);
+    let status = Status { power: Power::On, operation: None, fault: false };
+    bmc.handle_machine(status, &Event::Started(StartCause::PowerOn));
+    bmc
+}

@@ -97,19 +97,32 @@ fn load(args: &LayerArgs) -> Loaded {
     let ambient = environment::ambient();
     let inputs = Inputs { ambient, files, environment: variables, sets: args.set.clone() };
     let merged = merge(&inputs);
+    let incomplete = !findings.is_empty();
     findings.extend(merged.findings);
+    // Without one of its files, the rest of the profile would be blamed for what is missing.
+    let incomplete = incomplete || merged.incomplete;
     let profile = match check(&merged.document, &merged.sources, &inputs.ambient) {
+        _ if incomplete => None,
         Ok((profile, warnings)) => {
-            findings.extend(warnings);
+            extend(&mut findings, warnings);
             Some(profile)
         }
         Err(errors) => {
-            findings.extend(errors);
+            extend(&mut findings, errors);
             None
         }
     };
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     Loaded { profile: profile.filter(|_| !failed), sources: merged.sources, findings }
+}
+
+/// Adds what is new: a key that was wrong stands at its default, about which nobody wants to hear.
+fn extend(findings: &mut Vec<Finding>, more: Vec<Finding>) {
+    let new = |finding: &Finding| {
+        finding.at == At::Nowhere || findings.iter().all(|known| known.at != finding.at)
+    };
+    let new: Vec<Finding> = more.into_iter().filter(new).collect();
+    findings.extend(new);
 }
 
 /// Loads a profile, looks at the host, and renders the plan.
@@ -187,7 +200,8 @@ fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
     match format {
         CheckFormat::Text => {
             show(&findings, &sources);
-            println!("{errors} errors, {warnings} warnings");
+            let plural = |count| if count == 1 { "" } else { "s" };
+            println!("{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings));
         }
         CheckFormat::Json => {
             let list: Vec<serde_json::Value> =

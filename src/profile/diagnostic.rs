@@ -104,10 +104,14 @@ pub fn render(findings: &[Finding], sources: &Sources, color: bool) -> String {
         };
         let mut group = Group::with_title(level.primary_title(finding.message.as_str()));
         if let Some((text, span)) = &place.snippet {
-            let snippet = Snippet::source(text.as_str())
-                .path(place.path.as_str())
-                .annotation(AnnotationKind::Primary.span(span.clone()));
-            group = group.element(snippet);
+            let mark = AnnotationKind::Primary.span(span.clone());
+            let snippet = Snippet::source(text.as_str());
+            // Lines and columns are for files; what is one line by nature says what it is.
+            group = group.element(if place.is_file {
+                snippet.path(place.path.as_str()).annotation(mark)
+            } else {
+                snippet.line_numbering(false).annotation(mark.label(place.path.as_str()))
+            });
         } else if !place.path.is_empty() {
             let mut origin = annotate_snippets::Origin::path(place.path.as_str());
             if let Some((line, column)) = place.line_column {
@@ -190,7 +194,7 @@ impl Place {
                     At::Origin { .. } => 0..name.len(),
                     _ => name.len() + 1..shown.len(),
                 };
-                Self { path: "environment".into(), snippet: Some((shown, span)), ..nowhere }
+                Self { path: "in the environment".into(), snippet: Some((shown, span)), ..nowhere }
             }
             Origin::Flag { text } if secret || text.contains("password") => {
                 let name = text.split('=').next().unwrap_or_default();
@@ -203,7 +207,7 @@ impl Place {
                     At::Key(_) => value..shown.len(),
                     _ => 6..shown.len(),
                 };
-                Self { path: "command line".into(), snippet: Some((shown, span)), ..nowhere }
+                Self { path: "on the command line".into(), snippet: Some((shown, span)), ..nowhere }
             }
         }
     }

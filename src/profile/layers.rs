@@ -62,6 +62,8 @@ pub struct Merged {
     pub sources: Sources,
     /// What is wrong with the layers.
     pub findings: Vec<Finding>,
+    /// A file could not be read as TOML: the document lacks all that it says.
+    pub incomplete: bool,
 }
 
 /// Merges all layers.
@@ -72,6 +74,7 @@ pub fn merge(inputs: &Inputs) -> Merged {
         figment: Figment::new(),
         sources: Sources::default(),
         findings: Vec::new(),
+        incomplete: false,
     };
     merge.defaults(&inputs.ambient);
     for file in &inputs.files {
@@ -89,6 +92,7 @@ struct Merge {
     figment: Figment,
     sources: Sources,
     findings: Vec<Finding>,
+    incomplete: bool,
 }
 
 impl Merge {
@@ -116,6 +120,7 @@ impl Merge {
                 let at = At::Origin { origin, span: error.span() };
                 let message = format!("not TOML: {}", error.message());
                 self.findings.push(Finding::error(at, message));
+                self.incomplete = true;
             }
         }
     }
@@ -265,7 +270,12 @@ impl Merge {
                 break Document::default();
             }
         };
-        Merged { document, sources: self.sources, findings: self.findings }
+        Merged {
+            document,
+            sources: self.sources,
+            findings: self.findings,
+            incomplete: self.incomplete,
+        }
     }
 
     /// What serde's error means, and the key to take out.

@@ -214,6 +214,17 @@ fn replayed_tampered_and_plain_packets_get_no_answer() {
     let [answer] = &rig.exchange(&datagram)[..] else { panic!("the untampered one is good") };
     session.unseal(answer);
 
+    // A flag cleared and all else right, AuthCode included.
+    for flags in [0x80, 0x40, 0x00] {
+        session.sequence += 1;
+        let mut datagram = session.seal_as(session.sequence, 0, &status);
+        let covered = 16 + usize::from(u16::from_le_bytes([datagram[14], datagram[15]]));
+        datagram.truncate(covered);
+        datagram[5] = flags;
+        let datagram = session.sign(datagram);
+        assert_eq!(rig.exchange(&datagram).len(), 0, "{flags:#x}");
+    }
+
     // Plain, but with a right AuthCode; and plain without one.
     for flags in [0x40, 0x00] {
         session.sequence += 1;

@@ -55,6 +55,25 @@ fn a_partial_acknowledgement_leaves_the_rest_for_a_new_packet() {
 }
 
 #[test]
+fn an_acknowledgement_that_was_overtaken_is_not_taken_for_a_newer_one() {
+    let (mut sol, now) = start();
+    for sequence in 1..=15 {
+        sol.handle_console(b"x");
+        sol.poll_transmit(now).unwrap();
+        let acknowledgement = packet(sequence, sequence, 1, b"");
+        sol.handle_packet(now, SESSION, 100 + u32::from(sequence), &acknowledgement, true);
+        sol.poll_transmit(now);
+    }
+    sol.handle_console(b"new");
+    let (_, payload) = sol.poll_transmit(now).unwrap();
+    assert_eq!(payload[0], 1, "the numbers begin again");
+    sol.handle_packet(now, SESSION, 99, &packet(0, 1, 1, b""), true);
+    assert!(sol.poll_timeout().is_some(), "still waiting");
+    sol.handle_packet(now, SESSION, 116, &packet(0, 1, 3, b""), true);
+    assert_eq!(sol.poll_timeout(), None);
+}
+
+#[test]
 fn key_strokes_are_acknowledged_and_repetitions_are_not_typed_twice() {
     let (mut sol, now) = start();
     let ls = packet(1, 0, 0, b"ls");

@@ -89,11 +89,12 @@ fn imports_point_one_way() {
                 wrong.push(format!("{relative}:{number}: one `use crate::module::…` per module"));
             }
             for used in after(line, "crate::").chain(after(line, "qemu_bmc::")) {
-                if used != module && !row.modules.contains(&used) && used != "" {
+                if used != module && !row.modules.contains(&used) && !used.is_empty() {
                     wrong.push(format!("{relative}:{number}: {module} may not use {used}"));
                 }
             }
-            let import = line.trim_start().strip_prefix("pub ").unwrap_or(line.trim_start());
+            let import = line.trim_start();
+            let import = import.strip_prefix("pub ").unwrap_or(import);
             let Some(used) = import.strip_prefix("use ").and_then(|rest| rest.split("::").next())
             else {
                 continue;

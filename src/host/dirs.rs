@@ -67,6 +67,17 @@ pub fn make_and_lock(path: &Path) -> Result<Lock, DirError> {
     Ok(Lock { _file: file })
 }
 
+/// Replaces `path` by `contents`: readers see the old file or the new one. Does not wait for the
+/// disk, so a crash of the host may bring the old one back.
+///
+/// # Errors
+/// The kernel's, with the path.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    fs_err::write(&temporary, contents)?;
+    fs_err::rename(&temporary, path)
+}
+
 /// Replaces `path` by `contents`: readers see the old file or the new one, also after a crash.
 ///
 /// # Errors

@@ -28,12 +28,13 @@ pub fn ambient() -> Ambient {
         name.split('.').next().unwrap_or_default().to_owned()
     };
     let home = || variable("HOME").map(PathBuf::from);
-    let uid = nix::unistd::geteuid();
-    let run = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // Without a runtime directory a place in the home directory: below /tmp it could be anybody's.
+    let run =
+        variable("XDG_RUNTIME_DIR").map(PathBuf::from).or_else(|| Some(home()?.join(".cache")));
     Ambient {
         name: variable("CLAB_LABEL_CLAB_NODE_NAME").unwrap_or_else(host_name),
-        root: uid.is_root(),
-        user_run_dir: run.or_else(|| Some(std::env::temp_dir().join(format!("run-{uid}")))),
+        root: nix::unistd::geteuid().is_root(),
+        user_run_dir: run,
         user_state_dir: variable("XDG_STATE_HOME")
             .map(PathBuf::from)
             .or_else(|| Some(home()?.join(".local/state"))),

@@ -147,6 +147,8 @@ impl Machine {
                     Ok(()) => info!(?request, "power request"),
                     Err(refusal) => warn!(?request, %refusal, "power request refused"),
                 }
+                // The BMC may have accepted it for a state that was over: tell it how things are.
+                self.reports.push_back((self.driver.status(), Event::Changed));
                 if let Some(reply) = reply {
                     let _ = reply.send(result);
                 }
@@ -343,7 +345,7 @@ fn write_word(path: &Path, word: &str) -> std::io::Result<()> {
     if fs_err::read_to_string(path).is_ok_and(|old| old == line) {
         return Ok(());
     }
-    dirs::write_whole(path, line.as_bytes())
+    dirs::replace(path, line.as_bytes())
 }
 
 fn boot_word(boot: Option<Override>) -> &'static str {

@@ -95,6 +95,8 @@ pub struct Driver {
     booting: Option<Override>,
     /// When firmware has taken its boot order.
     settled: Option<Instant>,
+    /// A reset was requested and QEMU has not said that it happened.
+    resetting: bool,
     /// When the present state or operation has taken too long.
     deadline: Option<Instant>,
     /// QEMU said that the guest shut down; the exit that follows is no crash.
@@ -116,6 +118,7 @@ impl Driver {
             boot: None,
             booting: None,
             settled: None,
+            resetting: false,
             deadline: None,
             guest_shutdown: false,
             fault: false,
@@ -165,6 +168,12 @@ impl Driver {
             (Request::Reset, State::Running) => {
                 self.operation = None;
                 self.deadline = None;
+                // A start that has not settled is cut off, and this is the next one.
+                if self.settled.is_some() {
+                    self.boot_used(effects);
+                }
+                self.booting = self.boot;
+                self.resetting = true;
                 effects.push(Effect::Qmp(qmp::Command::SystemReset));
                 self.report(Event::Changed, effects);
             }
@@ -184,7 +193,7 @@ impl Driver {
     /// The boot override has changed. The running machine does not notice before its next start.
     pub fn handle_boot(&mut self, boot: Option<Override>, effects: &mut Vec<Effect>) {
         self.boot = boot;
-        if self.state == State::Running && self.settled.is_none() {
+        if self.state == State::Running && self.settled.is_none() && !self.resetting {
             effects.push(Effect::SetBootOrder(self.order()));
         }
     }
@@ -219,13 +228,17 @@ impl Driver {
     ) {
         match event {
             qmp::Event::Shutdown { guest, .. } => self.guest_shutdown |= guest,
-            // Resets that follow each other are one start.
-            qmp::Event::Reset { guest, .. }
-                if self.state == State::Running && self.settled.replace(now + SETTLE).is_none() =>
-            {
-                self.booting = self.boot;
-                let cause = if *guest { StartCause::Guest } else { StartCause::Reset };
-                self.report(Event::Started(cause), effects);
+            qmp::Event::Reset { guest, .. } if self.state == State::Running => {
+                let requested = std::mem::take(&mut self.resetting);
+                // Resets that follow each other are one start.
+                let first = self.settled.replace(now + SETTLE).is_none();
+                if requested {
+                    self.report(Event::Started(StartCause::Reset), effects);
+                } else if first {
+                    self.booting = self.boot;
+                    let cause = if *guest { StartCause::Guest } else { StartCause::Reset };
+                    self.report(Event::Started(cause), effects);
+                }
             }
             _ => {}
         }
@@ -326,6 +339,7 @@ impl Driver {
         self.guest_shutdown = false;
         self.fault = false;
         self.booting = self.boot;
+        self.resetting = false;
         effects.push(Effect::Spawn(self.order()));
         self.report(Event::Changed, effects);
     }
@@ -334,6 +348,7 @@ impl Driver {
     /// the start after this one in place.
     fn boot_used(&mut self, effects: &mut Vec<Effect>) {
         self.settled = None;
+        self.resetting = false;
         let began_with = boot_order(&self.config.boot_order, self.booting);
         let used = self.booting.take().filter(|used| used.after_start().is_none());
         if used.is_some() && used == self.boot {

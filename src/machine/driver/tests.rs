@@ -247,6 +247,24 @@ fn an_override_that_is_set_while_the_machine_starts_is_for_the_next_start() {
 }
 
 #[test]
+fn an_override_holds_for_a_reset_right_after_a_reset() {
+    use BootDevice::{Cdrom, Disk, Network};
+    let pxe = Override { number: 1, target: BootTarget::Device(Network), lifetime: Lifetime::Once };
+    let mut rig = Rig::running();
+    rig.request(Request::Reset).unwrap();
+    rig.event(&HOST_RESET());
+    rig.act(|driver, _, effects| driver.handle_boot(Some(pxe), effects));
+    rig.request(Request::Reset).unwrap();
+    assert_eq!(rig.orders.last(), Some(&[Network, Disk, Cdrom]), "set before this reset");
+    assert_eq!(rig.qmp.last(), Some(&qmp::Command::SystemReset));
+    rig.event(&HOST_RESET());
+    rig.event(&GUEST_RESET());
+    rig.expire();
+    assert_eq!(rig.events.last(), Some(&Event::BootUsed(pxe)));
+    assert_eq!(rig.orders.last(), Some(&[Disk, Cdrom, Network]));
+}
+
+#[test]
 fn persistent_boot_stays() {
     let mut rig = Rig::running();
     let always = Override {

@@ -238,6 +238,18 @@ impl Bmc {
         }
     }
 
+    /// All characters from the serial port have arrived where somebody waits for them.
+    #[must_use]
+    pub fn console_is_delivered(&self) -> bool {
+        self.core.sol.is_delivered()
+    }
+
+    /// The program ends: tell who watches the console.
+    pub fn handle_end(&mut self) {
+        // No session has this ID, so the owner is told.
+        self.core.sol.deactivate(0);
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.out.pop_front() {

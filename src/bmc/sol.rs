@@ -83,6 +83,12 @@ impl Sol {
         self.active.as_ref().map(|active| active.session)
     }
 
+    /// Nobody waits for characters that have come from the serial port.
+    #[must_use]
+    pub(super) fn is_delivered(&self) -> bool {
+        self.active.as_ref().is_none_or(|active| active.outbound.is_empty())
+    }
+
     /// Gives SOL to `session`, which must have found it free.
     pub(super) fn activate(&mut self, now: Instant, session: u32) {
         self.active = Some(Active {

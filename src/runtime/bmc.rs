@@ -30,6 +30,8 @@ pub(super) enum Input {
     Machine(Status, Event),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
+    /// No more characters will come: answer when all have arrived, and take leave.
+    Finish(oneshot::Sender<()>),
 }
 
 /// What the engine knows.
@@ -51,11 +53,20 @@ pub(super) struct Serving {
 
 pub(super) async fn serve(mut serving: Serving) {
     let mut buffer = [0; MAX_DATAGRAM];
+    let mut finish: Option<oneshot::Sender<()>> = None;
     loop {
         serving.drain();
+        if serving.engine.console_is_delivered()
+            && let Some(finished) = finish.take()
+        {
+            serving.engine.handle_end();
+            serving.drain();
+            let _ = finished.send(());
+        }
         let timeout = serving.engine.poll_timeout().map(Instant::from_std);
         tokio::select! {
             input = serving.inbox.recv() => match input {
+                Some(Input::Finish(finished)) => finish = Some(finished),
                 Some(input) => serving.handle(input),
                 None => return,
             },
@@ -98,6 +109,8 @@ impl Serving {
         match input {
             Input::Console(characters) => self.engine.handle_console(&characters),
             Input::Machine(status, event) => self.engine.handle_machine(status, &event),
+            // `serve` has its own way with it.
+            Input::Finish(_) => {}
             Input::Query(reply) => {
                 let _ = reply.send(Snapshot {
                     sessions: self.engine.open_sessions(),

@@ -20,10 +20,12 @@ mod machine;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::bmc::Config as BmcConfig;
@@ -57,6 +59,9 @@ fn host(at: At, message: String) -> Finding {
 fn key(path: &str) -> At {
     At::Key(Key::from(path))
 }
+
+/// How long a client may take for the console's last characters when the program ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let fail = |finding: Finding| vec![finding];
@@ -111,8 +116,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         plan,
         machine_inbox,
         machine_sender.clone(),
-        bmc_sender,
-        console_sender,
+        bmc_sender.clone(),
+        console_sender.clone(),
     ));
 
     loop {
@@ -120,6 +125,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             _ = terminate.recv() => info!("SIGTERM: stopping"),
             _ = interrupt.recv() => info!("SIGINT: stopping"),
             result = &mut machine => {
+                let _ = timeout(LAST_WORDS, last_words(&console_sender, &bmc_sender)).await;
                 clean_up(&run_dir);
                 return result.map_err(|error| {
                     fail(host(At::Nowhere, format!("the power machine failed: {error}")))
@@ -128,6 +134,19 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         }
         let _ = machine_sender.send(machine::Input::End);
     }
+}
+
+/// Waits until the console's last characters are where somebody waits for them.
+async fn last_words(
+    console: &mpsc::Sender<console::Input>,
+    bmc: &mpsc::Sender<bmc::Input>,
+) -> Option<()> {
+    let (reply, finished) = oneshot::channel();
+    console.send(console::Input::Finish(reply)).await.ok()?;
+    finished.await.ok()?;
+    let (reply, finished) = oneshot::channel();
+    bmc.send(bmc::Input::Finish(reply)).await.ok()?;
+    finished.await.ok()
 }
 
 /// Passwords of the plan's users, in order.

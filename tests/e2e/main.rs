@@ -1,0 +1,32 @@
+//! The program as its users meet it: the real binary, QEMU (emulating, never KVM) and real IPMI
+//! clients, all as child processes.
+//!
+//! Every test has a machine of its own, with its own port and directories, so tests run side by
+//! side. Nothing sleeps to let something happen: all waiting is for a condition, with a limit.
+//! A tool or a guest that is missing fails the test; `make test` installs the one and builds the
+//! other.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests start processes, look at the clock and may panic"
+)]
+
+mod boot;
+mod clients;
+mod command;
+mod errors;
+mod freeipmi;
+mod login;
+mod lossy;
+mod machine;
+mod many;
+mod pid1;
+mod power;
+mod processes;
+mod qemu;
+mod sol;
+mod stop;
+mod terminal;
+mod wait;

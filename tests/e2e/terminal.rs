@@ -1,0 +1,146 @@
+//! A program on a terminal of its own, as a person uses it.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::command::{spawn, tool};
+use crate::processes::{self, Signal};
+use crate::wait::{BOOT, SOON, wait_for, wait_until};
+
+/// The demo guest's.
+pub(crate) const PROMPT: &str = "demo:~# ";
+
+/// The Enter key.
+const ENTER: &str = "\r";
+
+/// A running program and all that it has shown.
+pub(crate) struct Terminal {
+    /// util-linux's `script`, which has the terminal.
+    script: Child,
+    keyboard: ChildStdin,
+    transcript: Arc<Mutex<Vec<u8>>>,
+    /// Fills the transcript until the program ends.
+    reader: JoinHandle<()>,
+    /// Up to here the transcript has been looked at.
+    seen: usize,
+}
+
+impl Terminal {
+    pub(crate) fn open(command: &Command) -> Self {
+        let words: Vec<&str> = [command.get_program()]
+            .into_iter()
+            .chain(command.get_args())
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        let line = format!("exec {}", shlex::try_join(words).unwrap());
+        let mut script = spawn(
+            tool("script")
+                .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        );
+        let transcript = Arc::new(Mutex::new(Vec::new()));
+        let (mut screen, sink) = (script.stdout.take().unwrap(), Arc::clone(&transcript));
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = screen.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..len]);
+            }
+        });
+        let keyboard = script.stdin.take().unwrap();
+        Self { script, keyboard, transcript, reader, seen: 0 }
+    }
+
+    /// All that was shown, as text.
+    pub(crate) fn transcript(&self) -> String {
+        String::from_utf8_lossy(&self.transcript.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for a text, and answers what came before it since the last time.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, text: &str) -> String {
+        self.expect_within(SOON, text)
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_within(&mut self, limit: Duration, text: &str) -> String {
+        let what = format!("`{}` on the terminal", text.escape_debug());
+        let (before, end) = wait_for(&what, limit, || {
+            let ended = self.reader.is_finished();
+            let transcript = self.transcript.lock().unwrap();
+            let new = &transcript[self.seen..];
+            let at = new.windows(text.len()).position(|window| window == text.as_bytes());
+            assert!(at.is_some() || !ended, "the terminal's program has ended; {what} never came");
+            let at = at?;
+            Some((String::from_utf8_lossy(&new[..at]).into_owned(), self.seen + at + text.len()))
+        });
+        self.seen = end;
+        before
+    }
+
+    /// Presses keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    pub(crate) fn type_line(&mut self, line: &str) {
+        self.press(line);
+        self.press(ENTER);
+    }
+
+    /// Waits until the demo guest has come up.
+    #[track_caller]
+    pub(crate) fn expect_guest(&mut self) {
+        self.expect_within(BOOT, "qemu-bmc demo guest ready");
+        self.expect(PROMPT);
+    }
+
+    /// Runs a command in the demo guest's shell, whose prompt was seen, and answers its output.
+    #[track_caller]
+    pub(crate) fn shell(&mut self, command: &str) -> String {
+        self.type_line(command);
+        // The guest's own terminal shows what was typed.
+        self.expect(&format!("{command}\r\n"));
+        self.expect(PROMPT)
+    }
+
+    /// Waits for the program's end, and answers its exit code.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> i32 {
+        let status =
+            wait_for("the end of the terminal's program", SOON, || self.script.try_wait().unwrap());
+        status.code().unwrap()
+    }
+
+    /// Kills the program, as a crash would: it says good-bye to nobody.
+    pub(crate) fn kill_program(&mut self) {
+        let program = wait_for("the terminal's program", SOON, || {
+            processes::children(self.script.id()).first().copied()
+        });
+        processes::signal(program, Signal::SIGKILL);
+        wait_until("the program's end", SOON, || !processes::exists(program));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // With `script` goes the terminal, and with that the program: SIGHUP.
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+        if thread::panicking() {
+            eprintln!(
+                "==== terminal\n{}\n==== end of the terminal",
+                self.transcript()
+                    .escape_debug()
+                    .to_string()
+                    .replace("\\n", "\n")
+                    .replace("\\r", "")
+            );
+        }
+    }
+}

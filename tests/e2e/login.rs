@@ -22,7 +22,7 @@ fn ipmitool_logs_in_with_cipher_suite_3_or_17_or_what_it_finds() {
             .has_field("Device ID", "32")
             .has_field("IPMI Version", "2.0")
             .says("\n    Chassis Device\n");
-        ask(&["mc", "guid"]).has_field("System GUID", uuid);
+        ask(&["mc", "guid"]).has_field("System GUID", uuid).has_field("GUID Encoding", "IPMI");
         ask(&["chassis", "status"])
             .has_field("System Power", "off")
             .has_field("Main Power Fault", "false")

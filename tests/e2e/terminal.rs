@@ -55,9 +55,15 @@ impl Terminal {
         Self { script, keyboard, transcript, reader, seen: 0 }
     }
 
+    /// What was shown from this byte on.
+    fn shown(&self, from: usize) -> Vec<u8> {
+        // A copy, so that nobody panics with the lock in his hand.
+        self.transcript.lock().unwrap()[from..].to_vec()
+    }
+
     /// All that was shown, as text.
     pub(crate) fn transcript(&self) -> String {
-        String::from_utf8_lossy(&self.transcript.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.shown(0)).into_owned()
     }
 
     /// Waits for a text, and answers what came before it since the last time.
@@ -71,8 +77,7 @@ impl Terminal {
         let what = format!("`{}` on the terminal", text.escape_debug());
         let (before, end) = wait_for(&what, limit, || {
             let ended = self.reader.is_finished();
-            let transcript = self.transcript.lock().unwrap();
-            let new = &transcript[self.seen..];
+            let new = self.shown(self.seen);
             let at = new.windows(text.len()).position(|window| window == text.as_bytes());
             assert!(at.is_some() || !ended, "the terminal's program has ended; {what} never came");
             let at = at?;

@@ -27,7 +27,7 @@ const LAYERS: [Row; 12] = [
     row("qmp", &[], &["serde", "serde_json"]),
     row("wire", &[], &["bytes", "thiserror"]),
     row("machine", &["value", "qmp"], &["serde", "thiserror"]),
-    row("profile", &["value"], &["annotate_snippets", "figment", "schemars", "serde", "serde_json", "shlex", "strsim", "toml"]),
+    row("profile", &["value"], &["annotate_snippets", "figment", "schemars", "serde", "serde_json", "serde_saphyr", "shlex", "strsim", "toml"]),
     row("control", &["machine"], &["serde"]),
     row("plan", &["value", "qmp", "profile", "machine"], &["serde", "serde_json", "shlex", "uuid"]),
     row("bmc", &["value", "wire", "machine", "profile", "plan"], &["aes", "bytes", "cbc", "chacha20", "hmac", "rand_core", "sha1", "sha2", "subtle", "thiserror", "tracing"]),

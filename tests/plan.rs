@@ -53,7 +53,7 @@ fn facts(profile: &Profile) -> HostFacts {
 fn plan(name: &str, text: &str) -> Plan {
     let inputs = Inputs {
         ambient: Ambient { name: "host".into(), root: true, ..Ambient::default() },
-        files: vec![File { name: name.into(), text: text.into() }],
+        files: vec![File { name: format!("{name}.toml"), text: text.into() }],
         ..Inputs::default()
     };
     let merged = merge(&inputs);

@@ -44,6 +44,12 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
         format: CheckFormat,
     },
+    /// Print every effective value, the layer that set it, and what it overrode.
+    #[command(after_help = "Example: qemu-bmc explain machine --profile node1.toml")]
+    Explain {
+        /// Only this key or section.
+        key: Option<String>,
+    },
     /// Print the JSON Schema of profiles.
     #[command(after_help = "Example: qemu-bmc schema > profile.schema.json")]
     Schema,

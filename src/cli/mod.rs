@@ -16,13 +16,17 @@ use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat};
 use crate::host::{environment, facts};
 use crate::plan::{self, Plan};
 use crate::profile::diagnostic::{self, At};
+use crate::profile::explain::explain;
 use crate::profile::layers::File;
 use crate::profile::variables::{PROFILE_VARIABLE, VARIABLES};
-use crate::profile::{Fault, Finding, Inputs, Profile, Severity, Sources, check, merge, schema};
+use crate::profile::{
+    Fault, Finding, Inputs, Key, Profile, Severity, Sources, check, merge, schema,
+};
 use crate::runtime;
 
-/// Default profile, taken when it exists and nobody names another.
-const DEFAULT_PROFILE: &str = "/etc/qemu-bmc/profile.toml";
+/// Default profile: the first that exists, if nobody names another.
+const DEFAULT_PROFILES: [&str; 3] =
+    ["/etc/qemu-bmc/profile.toml", "/etc/qemu-bmc/profile.yaml", "/etc/qemu-bmc/profile.json"];
 /// Exit code for bad input; clap's is the same.
 const BAD_INPUT: u8 = 2;
 /// Exit code for a failure that the input is not to blame for.
@@ -40,6 +44,7 @@ pub fn main() -> ExitCode {
         Command::Run => run(&cli.layers),
         Command::Plan { format } => plan_command(&cli.layers, format),
         Command::Check { format } => check_command(&cli.layers, format),
+        Command::Explain { key } => explain_command(&cli.layers, key.as_deref()),
         Command::Schema => {
             print!("{}", schema::text());
             ExitCode::SUCCESS
@@ -71,7 +76,8 @@ struct Loaded {
     findings: Vec<Finding>,
 }
 
-fn load(args: &LayerArgs) -> Loaded {
+/// Reads all that the outside hands in.
+fn read_inputs(args: &LayerArgs) -> (Inputs, Vec<Finding>) {
     let variables = environment::variables();
     let mut findings = Vec::new();
     let mut names: Vec<String> =
@@ -81,8 +87,9 @@ fn load(args: &LayerArgs) -> Loaded {
         let listed = listed.map_or("", |(_, text)| text.as_str());
         names.extend(listed.split(':').filter(|name| !name.is_empty()).map(str::to_owned));
     }
-    if names.is_empty() && Path::new(DEFAULT_PROFILE).exists() {
-        names.push(DEFAULT_PROFILE.to_owned());
+    if names.is_empty() {
+        let default = DEFAULT_PROFILES.into_iter().find(|path| Path::new(path).exists());
+        names.extend(default.map(str::to_owned));
     }
     let mut files = Vec::new();
     for name in names {
@@ -95,7 +102,11 @@ fn load(args: &LayerArgs) -> Loaded {
         }
     }
     let ambient = environment::ambient();
-    let inputs = Inputs { ambient, files, environment: variables, sets: args.set.clone() };
+    (Inputs { ambient, files, environment: variables, sets: args.set.clone() }, findings)
+}
+
+fn load(args: &LayerArgs) -> Loaded {
+    let (inputs, mut findings) = read_inputs(args);
     let merged = merge(&inputs);
     let incomplete = !findings.is_empty();
     findings.extend(merged.findings);
@@ -209,6 +220,25 @@ fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
             println!("{}", json!({ "errors": errors, "warnings": warnings, "findings": list }));
         }
     }
+    exit_code(&findings)
+}
+
+fn explain_command(args: &LayerArgs, key: Option<&str>) -> ExitCode {
+    let (inputs, mut findings) = read_inputs(args);
+    let merged = merge(&inputs);
+    let only = key.map(Key::typed);
+    match explain(&merged, only.as_ref()) {
+        Some(text) => print!("{text}"),
+        None => {
+            let message = format!("no layer sets `{}`", key.unwrap_or_default());
+            findings.push(
+                Finding::error(At::Nowhere, message)
+                    .with_help("`qemu-bmc explain` shows all keys that are set"),
+            );
+        }
+    }
+    findings.extend(merged.findings);
+    show(&findings, &merged.sources);
     exit_code(&findings)
 }
 

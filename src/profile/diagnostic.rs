@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::profile::sources::{Key, Origin, Sources};
+use crate::profile::sources::{Key, Layer, Origin, Sources};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,26 @@ pub fn place(finding: &Finding, sources: &Sources) -> String {
         }
         (Some((text, _)), None) => format!("{}: {text}", place.path),
         (None, None) => place.path,
+    }
+}
+
+/// Where a layer sets `key`, in one line.
+#[must_use]
+pub(super) fn origin_line(layer: &Layer, key: &Key) -> String {
+    match &layer.origin {
+        Origin::Default => "default".to_owned(),
+        Origin::File { name, text } => match layer.places.value(key) {
+            Some(span) => {
+                let (line, column) = line_column(text, clamp(text, span).start);
+                format!("{name}:{line}:{column}")
+            }
+            None => name.clone(),
+        },
+        Origin::Variable { name, .. } => format!("variable {name}"),
+        Origin::Flag { text } if key.is_secret() => {
+            format!("--set {}", text.split('=').next().unwrap_or_default())
+        }
+        Origin::Flag { text } => format!("--set {text}"),
     }
 }
 

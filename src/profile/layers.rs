@@ -16,6 +16,7 @@ use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::Document;
 use crate::profile::schema::{self, Kind};
 use crate::profile::sources::{Key, Layer, Origin, Sources};
+use crate::profile::text::{self, Format, Places, Read, Unreadable};
 use crate::profile::variables::{self, Convert, VARIABLES, Variable};
 
 /// What the defaults depend on.
@@ -58,11 +59,13 @@ pub struct Inputs {
 pub struct Merged {
     /// All layers in one.
     pub document: Document,
+    /// The same, before it was given types.
+    pub(super) value: Value,
     /// Which layer set what.
     pub sources: Sources,
     /// What is wrong with the layers.
     pub findings: Vec<Finding>,
-    /// A file could not be read as TOML: the document lacks all that it says.
+    /// A file could not be read: the document lacks all that it says.
     pub incomplete: bool,
 }
 
@@ -103,22 +106,30 @@ impl Merge {
             document.state_dir = Some("/var/lib/qemu-bmc".into());
         }
         let value = Value::serialize(&document).expect("the document is plain data");
-        self.push(Origin::Default, value);
+        self.push(Origin::Default, value, Places::default());
     }
 
     fn file(&mut self, file: &File) {
         let origin = Origin::File { name: file.name.clone(), text: file.text.clone() };
-        match toml::from_str::<toml::Table>(&file.text) {
-            Ok(table) => match Value::serialize(&table) {
-                Ok(value) => self.push(origin, value),
-                Err(error) => {
-                    let at = At::Origin { origin, span: None };
-                    self.findings.push(Finding::error(at, error.to_string()));
+        let Some(format) = Format::of(&file.name) else {
+            let message = format!("`{}` is not a profile's name", file.name);
+            let finding = Finding::error(At::Nowhere, message)
+                .with_help("profiles end in .toml, .yaml, .yml or .json");
+            self.findings.push(finding);
+            self.incomplete = true;
+            return;
+        };
+        match text::read(format, &file.text) {
+            Ok(Read { mut value, places }) => {
+                // How JSON files name their schema; editors want it, and it says nothing to us.
+                if let Value::Dict(_, entries) = &mut value {
+                    entries.remove("$schema");
                 }
-            },
-            Err(error) => {
-                let at = At::Origin { origin, span: error.span() };
-                let message = format!("not TOML: {}", error.message());
+                self.push(origin, value, places);
+            }
+            Err(Unreadable { message, span }) => {
+                let at = At::Origin { origin, span };
+                let message = format!("not {}: {message}", format.name());
                 self.findings.push(Finding::error(at, message));
                 self.incomplete = true;
             }
@@ -194,8 +205,7 @@ impl Merge {
             self.findings.push(finding);
             return;
         };
-        // `disks[0].path`, as messages print it, is as good as `disks.0.path`.
-        let key = Key::from(path.trim().replace('[', ".").replace(']', ""));
+        let key = Key::typed(path);
         let kind = schema::kind(&self.schema, &key).unwrap_or(Kind::Text);
         self.text(&key, &kind, origin, value);
     }
@@ -207,6 +217,7 @@ impl Merge {
     }
 
     fn set(&mut self, key: &Key, origin: Origin, value: Result<Value, String>) {
+        let places = Places::default();
         let layer = match &value {
             Ok(value) => nest(key, value.clone()),
             // Still a layer: it is what the operator meant to set.
@@ -216,7 +227,7 @@ impl Merge {
             Ok(value) => match self.with_element(key, value) {
                 Ok(provider) => {
                     self.figment = std::mem::take(&mut self.figment).merge(provider);
-                    self.sources.layers.push(Layer { origin, value: layer });
+                    self.sources.layers.push(Layer { origin, value: layer, places });
                 }
                 Err(message) => {
                     let at = At::Origin { origin, span: None };
@@ -224,7 +235,7 @@ impl Merge {
                 }
             },
             Err(message) => {
-                self.sources.layers.push(Layer { origin, value: layer });
+                self.sources.layers.push(Layer { origin, value: layer, places });
                 self.findings.push(Finding::error(At::Key(key.clone()), message));
             }
         }
@@ -242,10 +253,10 @@ impl Merge {
         Ok(Entry(dict))
     }
 
-    fn push(&mut self, origin: Origin, value: Value) {
+    fn push(&mut self, origin: Origin, value: Value, places: Places) {
         let dict = value.clone().into_dict().unwrap_or_default();
         self.figment = std::mem::take(&mut self.figment).merge(Entry(dict));
-        self.sources.layers.push(Layer { origin, value });
+        self.sources.layers.push(Layer { origin, value, places });
     }
 
     /// Deserialises. serde stops at the first bad value: note it, take it out, try again.
@@ -272,6 +283,7 @@ impl Merge {
         };
         Merged {
             document,
+            value: root,
             sources: self.sources,
             findings: self.findings,
             incomplete: self.incomplete,

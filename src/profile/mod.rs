@@ -10,9 +10,11 @@
 pub mod check;
 pub mod diagnostic;
 pub mod document;
+pub mod explain;
 pub mod layers;
 pub mod schema;
 pub mod sources;
+pub mod text;
 pub mod variables;
 
 pub use check::{Profile, check};

@@ -5,11 +5,19 @@ use std::ops::Range;
 
 use figment::value::Value;
 
+use crate::profile::text::Places;
+
 /// Path of a key: names and list indexes joined by dots, such as `ipmi.users.0.name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
+    /// A key as somebody types it: `disks[0].path`, as messages print it, or `disks.0.path`.
+    #[must_use]
+    pub fn typed(path: &str) -> Self {
+        Self(path.trim().replace('[', ".").replace(']', ""))
+    }
+
     /// The path's parts.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.').filter(|segment| !segment.is_empty())
@@ -32,6 +40,13 @@ impl Key {
             return None;
         }
         Some(Self(self.0.rsplit_once('.').map_or("", |(parent, _)| parent).to_owned()))
+    }
+
+    /// Whether `other` is this key or in it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        let mut theirs = other.segments();
+        self.segments().all(|segment| theirs.next() == Some(segment))
     }
 
     /// The value is a secret, and so is every text that holds it.
@@ -102,6 +117,8 @@ pub(super) struct Layer {
     /// What it sets. In a layer of one variable or flag, lists are dictionaries by index, because
     /// such a layer changes elements; in other layers a list replaces the list below it.
     pub(super) value: Value,
+    /// Where its values stand, if it is a file.
+    pub(super) places: Places,
 }
 
 /// The layers of a document, lowest first.
@@ -125,12 +142,26 @@ impl Sources {
     pub fn rank(&self, key: &Key) -> usize {
         for (rank, layer) in self.layers.iter().enumerate().rev() {
             match find(&layer.value, key) {
-                Found::Value => return rank,
-                Found::ReplacedAbove => return rank,
+                Found::Value(_) | Found::ReplacedAbove => return rank,
                 Found::Nothing => {}
             }
         }
         0
+    }
+
+    /// The layers that set `key` or something in it, and to what, the highest first.
+    pub(super) fn history(&self, key: &Key) -> Vec<(&Layer, &Value)> {
+        let mut history = Vec::new();
+        for layer in self.layers.iter().rev() {
+            match find(&layer.value, key) {
+                Found::Value(value) => {
+                    history.push((layer, value));
+                }
+                Found::ReplacedAbove => break,
+                Found::Nothing => {}
+            }
+        }
+        history
     }
 
     /// Nobody has set `key`: its value is the default.
@@ -155,28 +186,28 @@ impl Sources {
         let Some(layer) = self.layers.get(self.rank(key)) else {
             return Location { origin: &Origin::Default, span: None };
         };
-        let span = match &layer.origin {
-            Origin::File { text, .. } => span_in_toml(text, key, part),
-            _ => None,
+        let span = match part {
+            Part::Name => layer.places.name(key),
+            Part::Value => layer.places.value(key),
         };
         Location { origin: &layer.origin, span }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Part {
     Name,
     Value,
 }
 
-enum Found {
-    Value,
+enum Found<'a> {
+    Value(&'a Value),
     /// The layer replaces a list that would hold the key.
     ReplacedAbove,
     Nothing,
 }
 
-fn find(value: &Value, key: &Key) -> Found {
+fn find<'a>(value: &'a Value, key: &Key) -> Found<'a> {
     let mut value = value;
     for segment in key.segments() {
         value = match value {
@@ -193,36 +224,7 @@ fn find(value: &Value, key: &Key) -> Found {
             _ => return Found::Nothing,
         };
     }
-    Found::Value
-}
-
-/// Byte range of `key` in TOML text, or of the innermost part of its path that is there.
-fn span_in_toml(text: &str, key: &Key, part: Part) -> Option<Range<usize>> {
-    use toml::de::{DeTable, DeValue};
-    let table = DeTable::parse(text).ok()?;
-    let mut best = None;
-    let mut table = Some(table.get_ref());
-    let mut list: Option<&toml::de::DeArray<'_>> = None;
-    for segment in key.segments() {
-        let child = match (table, list) {
-            (Some(entries), _) => {
-                entries.get_key_value(segment).map(|(name, child)| (Some(name.span()), child))
-            }
-            (None, Some(items)) => {
-                let index = segment.parse::<usize>().ok();
-                index.and_then(|index| items.get(index)).map(|child| (None, child))
-            }
-            (None, None) => None,
-        };
-        let Some((name, child)) = child else { break };
-        best = name.filter(|_| part == Part::Name).or_else(|| Some(child.span()));
-        (table, list) = match child.get_ref() {
-            DeValue::Table(entries) => (Some(entries), None),
-            DeValue::Array(items) => (None, Some(items)),
-            _ => (None, None),
-        };
-    }
-    best
+    Found::Value(value)
 }
 
 #[cfg(test)]
@@ -237,17 +239,5 @@ mod tests {
         assert_eq!(Key::from("").parent(), None);
         assert!(Key::from("ipmi.users.0.password").is_secret());
         assert!(!Key::from("ipmi.users.0.password_file").is_secret());
-    }
-
-    #[test]
-    fn spans_reach_into_tables_and_lists() {
-        let text = "name = 'a'\n[machine]\ncpus = 4\n[[disks]]\npath = '/x'\n";
-        let part =
-            |key: &str| span_in_toml(text, &Key::from(key), Part::Value).map(|span| &text[span]);
-        let name = span_in_toml(text, &Key::from("machine.cpus"), Part::Name);
-        assert_eq!(name.map(|span| &text[span]), Some("cpus"));
-        assert_eq!(part("machine.cpus"), Some("4"));
-        assert_eq!(part("disks.0.path"), Some("'/x'"));
-        assert_eq!(part("nothing"), None);
     }
 }

@@ -96,6 +96,24 @@ fn plans_are_as_they_were() {
 }
 
 #[test]
+fn equal_plans_have_equal_digests_and_fit_the_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&qemu_bmc::plan::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let full = std::fs::read_to_string(root().join("tests/plan/full.toml")).unwrap();
+    for text in [&full, "disks = []"] {
+        let plan = plan("p", text);
+        let json: serde_json::Value = serde_json::from_str(&plan.json()).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0]);
+        assert_eq!(json["digest"], plan.digest());
+    }
+    let digest = |text| plan("p", text).digest();
+    assert_eq!(digest("disks = []"), digest("disks = [] # the same"));
+    assert_ne!(digest("disks = []"), digest("disks = []\nmachine.cpus = 3"));
+}
+
+#[test]
 fn no_plan_shows_a_password() {
     let plan = plan("secret", "disks = []\n[[ipmi.users]]\nname = 'a'\npassword = 'hunter2'");
     for shown in [plan.text(), plan.json(), plan.qemu.shell(), format!("{plan:?}")] {

@@ -11,10 +11,12 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn the_committed_schema_is_up_to_date() {
-    let path = root().join("schema/profile.schema.json");
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == schema::text(), "run: cargo run -- schema > schema/profile.schema.json");
+fn the_committed_schemas_are_up_to_date() {
+    for (of, text) in [("profile", schema::text()), ("plan", qemu_bmc::plan::schema())] {
+        let path = root().join(format!("schema/{of}.schema.json"));
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == text, "run: cargo run -- schema {of} > schema/{of}.schema.json");
+    }
 }
 
 #[test]

@@ -29,7 +29,12 @@ pub(super) struct LayerArgs {
 pub(super) enum Command {
     /// Start the BMC and the machine, and serve until a signal ends it (the default).
     #[command(after_help = "Example: qemu-bmc run --profile node1.toml --set ipmi.port=6230")]
-    Run,
+    Run {
+        /// Start only if the plan is this one: a digest (`sha256:…`), or a file that
+        /// `plan --format json` has written.
+        #[arg(long, value_name = "DIGEST|FILE")]
+        expect_plan: Option<String>,
+    },
     /// Print what `run` would do, and do nothing.
     #[command(after_help = "Example: qemu-bmc plan --profile node1.toml --format argv")]
     Plan {
@@ -50,9 +55,13 @@ pub(super) enum Command {
         /// Only this key or section.
         key: Option<String>,
     },
-    /// Print the JSON Schema of profiles.
+    /// Print a JSON Schema.
     #[command(after_help = "Example: qemu-bmc schema > profile.schema.json")]
-    Schema,
+    Schema {
+        /// Of what.
+        #[arg(value_enum, default_value_t = SchemaOf::Profile)]
+        of: SchemaOf,
+    },
     /// Talk to the running program.
     #[command(after_help = "Example: qemu-bmc ctl power cycle")]
     Ctl {
@@ -76,6 +85,14 @@ pub(super) enum PlanFormat {
     Text,
     Json,
     Argv,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Profiles.
+    Profile,
+    /// What `plan --format json` prints.
+    Plan,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

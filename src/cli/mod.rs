@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
-use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat};
+use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat, SchemaOf};
 use crate::host::{environment, facts};
 use crate::plan::{self, Plan};
 use crate::profile::diagnostic::{self, At};
@@ -40,13 +40,19 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run(&cli.layers),
+    match cli.command.unwrap_or(Command::Run { expect_plan: None }) {
+        Command::Run { expect_plan } => run(&cli.layers, expect_plan.as_deref()),
         Command::Plan { format } => plan_command(&cli.layers, format),
         Command::Check { format } => check_command(&cli.layers, format),
         Command::Explain { key } => explain_command(&cli.layers, key.as_deref()),
-        Command::Schema => {
-            print!("{}", schema::text());
+        Command::Schema { of } => {
+            print!(
+                "{}",
+                match of {
+                    SchemaOf::Profile => schema::text(),
+                    SchemaOf::Plan => plan::schema(),
+                }
+            );
             ExitCode::SUCCESS
         }
         Command::Ctl { socket, request } => {
@@ -172,10 +178,16 @@ fn exit_code(findings: &[Finding]) -> ExitCode {
     }
 }
 
-fn run(args: &LayerArgs) -> ExitCode {
+fn run(args: &LayerArgs, expected: Option<&str>) -> ExitCode {
     let (loaded, sources, findings) = load_plan(args, true);
     show(&findings, &sources);
     let Some((profile, plan)) = loaded else { return exit_code(&findings) };
+    if let Some(expected) = expected
+        && let Err(finding) = expect_plan(&plan, expected)
+    {
+        show(std::slice::from_ref(&finding), &sources);
+        return exit_code(&[finding]);
+    }
     let level = if profile.debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     tracing_subscriber::fmt()
         .with_max_level(level)
@@ -190,6 +202,30 @@ fn run(args: &LayerArgs) -> ExitCode {
             exit_code(&findings)
         }
     }
+}
+
+/// Holds `plan` against a digest, or against a file that holds a plan.
+fn expect_plan(plan: &Plan, expected: &str) -> Result<(), Finding> {
+    let error = |message: String| Finding::error(At::Nowhere, message);
+    let digest = plan.digest();
+    if expected.starts_with("sha256:") {
+        if expected == digest {
+            return Ok(());
+        }
+        return Err(error(format!("the plan is {digest}, not {expected}")).with_help(
+            "keep `qemu-bmc plan --format json` in a file and give that: then the difference is shown",
+        ));
+    }
+    let pinned = fs_err::read_to_string(expected)
+        .map_err(|reason| error(format!("the expected plan cannot be read: {reason}")))?;
+    let now = plan.json();
+    if pinned == now {
+        return Ok(());
+    }
+    let difference = similar::TextDiff::from_lines(&pinned, &now);
+    eprint!("{}", difference.unified_diff().context_radius(2).header(expected, "the plan now"));
+    Err(error(format!("the plan is not the one in {expected}"))
+        .with_help("change the profile back, or pin the new plan: qemu-bmc plan --format json"))
 }
 
 fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {

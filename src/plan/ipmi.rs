@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -11,12 +12,13 @@ use crate::profile::check::{Bind, Password};
 use crate::profile::document::UserPrivilege;
 
 /// The BMC's part of the plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IpmiPlan {
     /// UDP port to serve on.
     pub port: u16,
     /// Where to serve.
     #[serde(serialize_with = "bind_as_text")]
+    #[schemars(with = "String")]
     pub bind: Bind,
     /// The port that SOL activation names.
     pub advertised_port: u16,
@@ -29,7 +31,7 @@ pub struct IpmiPlan {
 }
 
 /// One user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UserPlan {
     /// User ID: 2 to 15. Slot 1 is the anonymous user, which does not exist here.
     pub slot: u8,
@@ -37,6 +39,7 @@ pub struct UserPlan {
     pub name: String,
     /// Password, never shown.
     #[serde(serialize_with = "password_as_text")]
+    #[schemars(with = "String")]
     pub password: Password,
     /// Highest privilege level.
     pub privilege: UserPrivilege,

@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use facts::HostFacts;
@@ -25,7 +27,7 @@ use crate::profile::document::{Restore, SoftPolicy, Wiring};
 use crate::value::{MacAddr, MachineName};
 
 /// All that the runtime does.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Plan {
     /// Who the machine is.
     pub identity: Identity,
@@ -44,7 +46,7 @@ pub struct Plan {
 }
 
 /// Who the machine is, all derived from its name.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Identity {
     /// Name.
     pub name: MachineName,
@@ -55,14 +57,14 @@ pub struct Identity {
 }
 
 /// The VM's NICs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NetworkPlan {
     /// In the order of their PCI addresses.
     pub nics: Vec<NicPlan>,
 }
 
 /// One NIC.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NicPlan {
     /// QEMU's ID of device and back end.
     pub id: String,
@@ -73,7 +75,7 @@ pub struct NicPlan {
 }
 
 /// Power policies.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PowerPlan {
     /// What to do when the program starts.
     pub restore: Restore,
@@ -187,11 +189,47 @@ impl Plan {
         out
     }
 
-    /// For programs.
+    /// For programs: the plan with its [digest](Self::digest), described by [`schema`].
     #[must_use]
     pub fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a plan is plain data");
+        let form = WithDigest { digest: self.digest(), plan: self };
+        let mut text = serde_json::to_string_pretty(&form).expect("a plan is plain data");
         text.push('\n');
         text
     }
+
+    /// A fingerprint of the plan: `sha256:` and the hash of its compact JSON form, without the
+    /// digest. Equal plans have equal digests; passwords are not part of a plan.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_string(self).expect("a plan is plain data");
+        let hash = Sha256::digest(text);
+        let hex = hash.iter().fold(String::from("sha256:"), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        hex
+    }
+}
+
+/// The JSON form of a plan.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Plan", description = "What `qemu-bmc run` would do.")]
+struct WithDigest<'a> {
+    /// Fingerprint of all the rest, for `run --expect-plan`.
+    digest: String,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+/// The JSON Schema of `plan --format json`: pretty-printed, with a newline at the end.
+#[must_use]
+pub fn schema() -> String {
+    let settings = schemars::generate::SchemaSettings::draft2020_12();
+    let settings =
+        settings.with(|settings| settings.contract = schemars::generate::Contract::Serialize);
+    let schema = settings.into_generator().into_root_schema_for::<WithDigest<'static>>();
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
+    text.push('\n');
+    text
 }

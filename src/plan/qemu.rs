@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ pub struct QemuPlan {
 }
 
 /// An image to create.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CreateDisk {
     /// Where.
     pub path: PathBuf,
@@ -51,7 +52,7 @@ pub struct CreateDisk {
 }
 
 /// The UEFI variable store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nvram {
     /// What a new one is copied from.
     pub template: PathBuf,
@@ -370,16 +371,25 @@ fn text_of(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// The JSON form of the plan for QEMU.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QemuPlan")]
+struct Form<'a> {
+    /// Program.
+    binary: &'a Path,
+    /// Arguments of an ordinary start. Descriptors 3 and 4 are the program's QMP connection and the
+    /// serial console.
+    argv: Vec<String>,
+    /// The profile's boot order.
+    boot_order: &'a [BootDevice],
+    /// Disk images to create if they are missing.
+    create_disks: &'a [CreateDisk],
+    /// The UEFI variable store.
+    nvram: &'a Option<Nvram>,
+}
+
 impl Serialize for QemuPlan {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Form<'a> {
-            binary: &'a Path,
-            argv: Vec<String>,
-            boot_order: &'a [BootDevice],
-            create_disks: &'a [CreateDisk],
-            nvram: &'a Option<Nvram>,
-        }
         Form {
             binary: &self.binary,
             argv: self.argv(&boot_order(&self.boot_order, None)),
@@ -388,5 +398,15 @@ impl Serialize for QemuPlan {
             nvram: &self.nvram,
         }
         .serialize(serializer)
+    }
+}
+
+impl JsonSchema for QemuPlan {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Form::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Form::json_schema(generator)
     }
 }

@@ -1,0 +1,150 @@
+//! `docs/profile.md` and `docs/environment.md` are made from the schema and from the table of
+//! variables. `UPDATE_GOLDEN=1 cargo test --test docs` writes them anew.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use qemu_bmc::profile::schema;
+use qemu_bmc::profile::variables::{Convert, PROFILE_VARIABLE, VARIABLES};
+use serde_json::Value;
+
+fn compare(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "docs/{name} is not up to date; UPDATE_GOLDEN=1 writes it");
+}
+
+/// Follows a reference, and takes the part of an optional value that is not `null`.
+fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
+    if let Some(Value::String(reference)) = node.get("$ref") {
+        return resolve(root, &root["$defs"][reference.rsplit('/').next().unwrap()]);
+    }
+    match node.get("anyOf") {
+        Some(Value::Array(choices)) => {
+            let real = choices.iter().find(|choice| choice["type"] != "null").unwrap();
+            resolve(root, real)
+        }
+        _ => node,
+    }
+}
+
+/// What may be written for a value, in words.
+fn kind(root: &Value, node: &Value) -> String {
+    let node = resolve(root, node);
+    let names = node.get("enum").and_then(Value::as_array).cloned();
+    let names = names.or_else(|| {
+        let choices = node.get("oneOf")?.as_array()?;
+        Some(choices.iter().filter_map(|choice| choice.get("const").cloned()).collect())
+    });
+    if let Some(names) = names {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        return names.join(", ");
+    }
+    let types: Vec<&str> = match &node["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        other => panic!("a value without a type: {other}"),
+    };
+    let words: Vec<String> = types
+        .iter()
+        .filter(|name| **name != "null")
+        .map(|name| match *name {
+            "string" => "text".to_owned(),
+            "boolean" => "`true`, `false`".to_owned(),
+            "integer" => match (node.get("minimum"), node.get("maximum")) {
+                (Some(min), Some(max)) => format!("{min} to {max}"),
+                (None, Some(max)) => format!("0 to {max}"),
+                _ => "whole number".to_owned(),
+            },
+            "array" => format!("list of {}", kind(root, &node["items"])),
+            other => other.to_owned(),
+        })
+        .collect();
+    words.join(" or ")
+}
+
+fn one_line(text: &Value) -> String {
+    text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The table of a section, and the sections in it.
+fn section(root: &Value, node: &Value, defaults: &Value, out: &mut String) {
+    let _ = writeln!(out, "| key | value | default | meaning |\n|---|---|---|---|");
+    for (name, property) in node["properties"].as_object().unwrap() {
+        let target = resolve(root, property);
+        if target.get("properties").is_some()
+            || target
+                .get("items")
+                .is_some_and(|items| resolve(root, items).get("properties").is_some())
+        {
+            continue;
+        }
+        let default = match property.get("default").or_else(|| defaults.get(name)) {
+            Some(Value::Null) | None => "–".to_owned(),
+            Some(value) => format!("`{value}`"),
+        };
+        let kind = kind(root, property).replace('|', "\\|");
+        let meaning = one_line(&property["description"]).replace('|', "\\|");
+        let _ = writeln!(out, "| `{name}` | {kind} | {default} | {meaning} |");
+    }
+}
+
+#[test]
+fn the_profile_reference_is_up_to_date() {
+    let root = schema::document();
+    let mut out = String::from(
+        "# Profile reference\n\nMade from the JSON Schema, `schema/profile.schema.json`. Files are \
+         TOML, YAML or JSON, by their extension.\n\n## Top level\n\n",
+    );
+    section(&root, &root, &Value::Null, &mut out);
+    let mut sections: Vec<(String, &Value, &Value)> = Vec::new();
+    for (name, property) in root["properties"].as_object().unwrap() {
+        sections.push((name.clone(), property, property.get("default").unwrap_or(&Value::Null)));
+    }
+    while !sections.is_empty() {
+        let (name, property, defaults) = sections.remove(0);
+        let target = resolve(&root, property);
+        let item = target.get("items").map(|items| resolve(&root, items));
+        let (title, node) = match item {
+            Some(item) if item.get("properties").is_some() => (format!("[[{name}]]"), item),
+            _ if target.get("properties").is_some() => (format!("[{name}]"), target),
+            _ => continue,
+        };
+        let _ = writeln!(out, "\n## `{title}`\n\n{}\n", one_line(&property["description"]));
+        section(&root, node, defaults, &mut out);
+        for (inner, property) in node["properties"].as_object().unwrap() {
+            sections.push((format!("{name}.{inner}"), property, &Value::Null));
+        }
+    }
+    compare("profile.md", &out);
+}
+
+#[test]
+fn the_environment_reference_is_up_to_date() {
+    let mut out = String::from(
+        "# Environment variables\n\nA variable that is set to the empty string counts as unset. \
+         Values are taken as text and read by the type of their key, so the password `0123` stays \
+         what it is. Variables win over profile files, and `--set` wins over variables.\n\n\
+         | variable | key | meaning [default] |\n|---|---|---|\n",
+    );
+    for variable in VARIABLES {
+        let key = match variable.convert {
+            Convert::ByKey => format!("`{}`", variable.key),
+            _ => format!("`{}`, in words of its own", variable.key),
+        };
+        let _ = writeln!(out, "| `{}` | {key} | {} |", variable.name, variable.help);
+    }
+    let _ = write!(
+        out,
+        "| `{PROFILE_VARIABLE}` | – | profile files, separated by colons, if no `--profile` is given |\n\
+         | `QEMU_BMC__SECTION__KEY` | any | sets the key: `QEMU_BMC__IPMI__PORT=6230`, \
+         `QEMU_BMC__DISKS__0__PATH=/vm/a.qcow2`, `QEMU_BMC__BOOT__ORDER=network,disk` |\n\n\
+         A variable whose name begins with `VM_`, `IPMI_` or `QEMU_BMC__` and is none of these is \
+         warned of.\n",
+    );
+    compare("environment.md", &out);
+}

@@ -62,6 +62,9 @@ pub(super) enum Command {
         #[arg(value_enum, default_value_t = SchemaOf::Profile)]
         of: SchemaOf,
     },
+    /// Print what this host has of what the profile needs, and how to mend what it lacks.
+    #[command(after_help = "Example: qemu-bmc doctor --profile node1.toml")]
+    Doctor,
     /// Talk to the running program.
     #[command(after_help = "Example: qemu-bmc ctl power cycle")]
     Ctl {

@@ -4,6 +4,7 @@
 
 mod args;
 mod ctl;
+mod doctor;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -54,6 +55,11 @@ pub fn main() -> ExitCode {
                 }
             );
             ExitCode::SUCCESS
+        }
+        Command::Doctor => {
+            let Loaded { profile, sources, findings } = load(&cli.layers);
+            show(&findings, &sources);
+            profile.as_ref().map_or_else(|| exit_code(&findings), doctor::run)
         }
         Command::Ctl { socket, request } => {
             with_socket(&cli.layers, socket, |socket| ctl::run(socket, request))

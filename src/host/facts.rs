@@ -81,6 +81,48 @@ pub fn password(path: &Path) -> Result<Secret, String> {
     Secret::new(bytes).map_err(|error| error.to_string())
 }
 
+/// What QEMU says of its version, if it says so within reason.
+#[must_use]
+pub fn qemu_version(program: &Path) -> Option<String> {
+    let output = std::process::Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(str::to_owned).filter(|_| output.status.success())
+}
+
+/// A program by name in `PATH`.
+#[must_use]
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    program(Path::new(name))
+}
+
+/// Why files could not be made in `path`, were it made now; the nearest directory that is there
+/// decides.
+///
+/// # Errors
+/// In words.
+pub fn could_write(path: &Path) -> Result<(), String> {
+    for place in path.ancestors() {
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        if !place.exists() {
+            continue;
+        }
+        if !place.is_dir() {
+            return Err(format!("{} is not a directory", place.display()));
+        }
+        return access(place, AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|errno| format!("{}: {}", place.display(), errno.desc().to_lowercase()));
+    }
+    Err("no part of the path is there".to_owned())
+}
+
+/// Memory of the host in MiB.
+#[must_use]
+pub fn host_memory_mib() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
 fn kvm() -> Access {
     let unusable = |reason: &str, help: &str| Access::Unusable {
         reason: format!("/dev/kvm: {reason}"),

@@ -14,6 +14,18 @@ use crate::profile::check::Bind;
 /// # Errors
 /// The kernel's.
 pub fn bind(bind: &Bind, port: u16) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(socket(bind, port)?.into())
+}
+
+/// Whether [`bind`] would succeed now.
+///
+/// # Errors
+/// The kernel's.
+pub fn can_bind(bind: &Bind, port: u16) -> io::Result<()> {
+    socket(bind, port).map(drop)
+}
+
+fn socket(bind: &Bind, port: u16) -> io::Result<Socket> {
     let any_v6 = IpAddr::from(Ipv6Addr::UNSPECIFIED);
     let any_v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     let (address, interface) = match bind {
@@ -42,7 +54,7 @@ mod libc_errno {
     pub(super) const EADDRNOTAVAIL: i32 = Errno::EADDRNOTAVAIL as i32;
 }
 
-fn open(address: IpAddr, port: u16, interface: Option<&str>) -> io::Result<UdpSocket> {
+fn open(address: IpAddr, port: u16, interface: Option<&str>) -> io::Result<Socket> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -53,5 +65,5 @@ fn open(address: IpAddr, port: u16, interface: Option<&str>) -> io::Result<UdpSo
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }

@@ -203,12 +203,11 @@ impl Plan {
     #[must_use]
     pub fn digest(&self) -> String {
         let text = serde_json::to_string(self).expect("a plan is plain data");
-        let hash = Sha256::digest(text);
-        let hex = hash.iter().fold(String::from("sha256:"), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        hex
+        let mut digest = String::from("sha256:");
+        for byte in Sha256::digest(text) {
+            let _ = write!(digest, "{byte:02x}");
+        }
+        digest
     }
 }
 

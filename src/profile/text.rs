@@ -161,7 +161,10 @@ fn read_yaml(text: &str) -> Result<Read, Unreadable> {
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(Read { value: Value::from(Dict::new()), places: Places::default() });
     }
-    let item: Spanned<Item> = serde_saphyr::from_str(text).map_err(|error| Unreadable {
+    // A machine may be called `n`, and a user `no`: YAML 1.2 has no such booleans.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let item: Result<Spanned<Item>, _> = serde_saphyr::from_str_with_options(text, options);
+    let item = item.map_err(|error| Unreadable {
         span: error.location().map(|location| {
             let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
             let (line, column) = (at(location.line()), at(location.column()));

@@ -1,0 +1,146 @@
+//! Commands that look and do not start anything, as a shell sees them.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Runs the program in `dir` with no environment but `PATH`.
+fn run(dir: &TempDir, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+        .args(arguments)
+        .current_dir(dir.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", dir.path())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with a profile in each language, all for the same machine.
+fn profiles() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "p.toml",
+        "name = 'n'\ndisks = []\nrun_dir = 'run'\nstate_dir = 'state'\n[machine]\naccel = 'tcg'\n\
+         [ipmi]\nport = 24999\n[[ipmi.users]]\nname = 'a'\npassword = '0123'\n",
+    );
+    write(
+        "p.yaml",
+        "# yaml-language-server: $schema=profile.schema.json\nname: n\ndisks: []\nrun_dir: run\n\
+         state_dir: state\nmachine: {accel: tcg}\nipmi:\n  port: 24999\n  users:\n  - name: a\n    \
+         password: '0123'\n",
+    );
+    write(
+        "p.json",
+        "{\"$schema\": \"profile.schema.json\", \"name\": \"n\", \"disks\": [], \"run_dir\": \"run\",\n\
+         \"state_dir\": \"state\", \"machine\": {\"accel\": \"tcg\"},\n\
+         \"ipmi\": {\"port\": 24999, \"users\": [{\"name\": \"a\", \"password\": \"0123\"}]}}",
+    );
+    dir
+}
+
+#[test]
+fn toml_yaml_and_json_say_the_same() {
+    let dir = profiles();
+    let plan = |name| run(&dir, &["plan", "--format", "json", "--profile", name]);
+    let toml = plan("p.toml");
+    assert!(toml.status.success(), "{}", text(&toml.stderr));
+    for name in ["p.yaml", "p.json"] {
+        assert_eq!(text(&plan(name).stdout), text(&toml.stdout), "{name}");
+    }
+}
+
+#[test]
+fn mistakes_in_yaml_and_json_are_shown_where_they_are() {
+    let dir = profiles();
+    for (name, line, wrong) in [
+        ("bad.yaml", "bad.yaml:2:9", "machine:\n  cpus: four\n"),
+        ("bad.json", "bad.json:2:11", "{\"machine\": {\n  \"cpus\": \"four\"}}"),
+    ] {
+        std::fs::write(dir.path().join(name), wrong).unwrap();
+        let output = run(&dir, &["check", "--profile", "p.toml", "--profile", name]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(line), "{errors}");
+        assert!(errors.contains("must be a whole number, not the text \"four\""), "{errors}");
+    }
+    // YAML takes 0123 for a number; the message must not show it all the same.
+    std::fs::write(dir.path().join("bad.yaml"), "ipmi: {users: [{name: a, password: 0123}]}\n")
+        .unwrap();
+    let output = run(&dir, &["check", "--profile", "bad.yaml"]);
+    let errors = text(&output.stderr);
+    assert!(errors.contains("must be text, not a number") && errors.contains("quotes"), "{errors}");
+    assert!(!errors.contains("123"), "{errors}");
+    let output = run(&dir, &["check", "--profile", "p.txt"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn explain_names_each_layer() {
+    let dir = profiles();
+    let output = run(&dir, &["explain", "ipmi", "--profile", "p.yaml", "--set", "ipmi.port=1024"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in
+        ["ipmi.port = 1024", "--set ipmi.port=1024", "over 24999, p.yaml:8:9", "over 623, default"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("0123"), "{shown}");
+    let output = run(&dir, &["explain", "ipmi.prot", "--profile", "p.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_plan_that_is_not_the_expected_one_is_not_started() {
+    let dir = profiles();
+    let plan = run(&dir, &["plan", "--format", "json", "--profile", "p.toml"]);
+    std::fs::write(dir.path().join("plan.json"), &plan.stdout).unwrap();
+    let digest =
+        serde_json::from_slice::<serde_json::Value>(&plan.stdout).unwrap()["digest"].clone();
+    for expected in ["plan.json", digest.as_str().unwrap()] {
+        let changed =
+            ["run", "--profile", "p.toml", "--set", "machine.cpus=7", "--expect-plan", expected];
+        let output = run(&dir, &changed);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        if expected == "plan.json" {
+            assert!(errors.contains("-      \"2\"") && errors.contains("+      \"7\""), "{errors}");
+        }
+        assert!(!dir.path().join("run").exists(), "something was started");
+        // The expected plan gets past this check, up to the program that is not there.
+        let same = ["run", "--profile", "p.toml", "--expect-plan", expected];
+        let output = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+            .args(same)
+            .current_dir(dir.path())
+            .env_clear()
+            .env("PATH", dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("QEMU is not installed"));
+    }
+}
+
+#[test]
+fn doctor_says_what_is_missing() {
+    let dir = profiles();
+    let output = run(&dir, &["doctor", "--profile", "p.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let output = run(&dir, &["doctor", "--profile", "p.toml", "--set", "qemu.binary=/nonexistent"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("BAD   QEMU") && shown.contains("help: install it"), "{shown}");
+    let taken = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    let port = format!("ipmi.port={}", taken.local_addr().unwrap().port());
+    let output = run(&dir, &["doctor", "--profile", "p.toml", "--set", &port]);
+    assert!(text(&output.stdout).contains("BAD   IPMI port"), "{}", text(&output.stdout));
+    assert!(!Path::new(&dir.path().join("run")).exists(), "it only looks");
+}

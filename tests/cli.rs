@@ -1,4 +1,4 @@
-//! Commands that look and do not start anything, as a shell sees them.
+//! The command line as a shell sees it: what it prints, where that goes, and the exit code.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
 use std::path::Path;
@@ -143,4 +143,156 @@ fn doctor_says_what_is_missing() {
     let output = run(&dir, &["doctor", "--profile", "p.toml", "--set", &port]);
     assert!(text(&output.stdout).contains("BAD   IPMI port"), "{}", text(&output.stdout));
     assert!(!Path::new(&dir.path().join("run")).exists(), "it only looks");
+}
+
+#[test]
+fn a_misspelt_password_is_a_password_all_the_same() {
+    let dir = profiles();
+    std::fs::write(dir.path().join("bad.toml"), "[[ipmi.users]]\nname = 'a'\npasswrd = 'S3CRET'\n")
+        .unwrap();
+    let cases: [&[&str]; 6] = [
+        &["--profile", "bad.toml"],
+        &["--set", "ipmi.users.0.passwrd=S3CRET"],
+        &["--set", "ipmi.users.0=S3CRET"],
+        &["--set", "ipmi.users.0.password:S3CRET"],
+        &["--set", "ipmi.users=[{nme=\"a\",password=\"S3CRET\"}]"],
+        &["--set", "ipmi.passwd=S3CRET"],
+    ];
+    for format in ["text", "json"] {
+        for case in cases {
+            let output = run(&dir, &[&["check", "--format", format][..], case].concat());
+            assert_eq!(output.status.code(), Some(2), "{case:?}");
+            let shown = text(&output.stdout) + &text(&output.stderr);
+            assert!(!shown.contains("S3CRET"), "{case:?}: {shown}");
+        }
+        for variable in [
+            "QEMU_BMC__IPMI__USERS",
+            "QEMU_BMC__IPMI__PASSWORD",
+            "QEMU_BMC__IPMI__USERS__0__PASWORD",
+            "IPMI_PASSWORD",
+        ] {
+            let output = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+                .args(["check", "--format", format])
+                .env_clear()
+                .env("HOME", dir.path())
+                .env(variable, "S3CRET")
+                .output()
+                .unwrap();
+            let shown = text(&output.stdout) + &text(&output.stderr);
+            assert!(shown.contains(variable) || shown.contains("ipmi.users"), "{shown}");
+            assert!(!shown.contains("S3CRET"), "{variable}: {shown}");
+        }
+    }
+    let unknown = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+        .arg("check")
+        .env_clear()
+        .env("HOME", dir.path())
+        .env("QEMU_BMC__MACHINE__MEMRY", "4")
+        .output()
+        .unwrap();
+    let shown = text(&unknown.stderr);
+    assert!(shown.contains("did you mean `QEMU_BMC__MACHINE__MEMORY`?"), "{shown}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_panic() {
+    let dir = profiles();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for command in [&["schema"][..], &["plan", "--profile", "p.toml"], &["check"], &["explain"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+            .args(command)
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .stdout(full())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains("standard output"), "{errors}");
+        let silent = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+            .args(command)
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .stdout(full())
+            .stderr(full())
+            .status()
+            .unwrap();
+        assert_eq!(silent.code(), Some(1), "{command:?}");
+    }
+}
+
+#[test]
+fn the_plan_for_a_shell_runs_in_a_shell() {
+    let dir = profiles();
+    let output = run(
+        &dir,
+        &[
+            "plan",
+            "--format",
+            "argv",
+            "--profile",
+            "p.toml",
+            "--set",
+            "vnc.port=0",
+            "--set",
+            "disks.0.path=a,b 'c'.qcow2",
+            "--set",
+            "disks.0.size=10M",
+            "--set",
+            // It is started and ended at once.
+            "qemu.extra_args=[\"-S\",\"-no-shutdown\"]",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let script = text(&output.stdout);
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let socket = dir.path().join("run/qmp.sock");
+    let begin = std::time::Instant::now();
+    let mut monitor = loop {
+        if let Ok(monitor) = std::os::unix::net::UnixStream::connect(&socket) {
+            break monitor;
+        }
+        if let Some(status) = shell.try_wait().unwrap() {
+            let mut errors = String::new();
+            std::io::Read::read_to_string(&mut shell.stderr.unwrap(), &mut errors).unwrap();
+            panic!("{status}: {errors}\n{script}");
+        }
+        assert!(begin.elapsed().as_secs() < 60, "QEMU's socket never came");
+        std::thread::yield_now();
+    };
+    let quit = b"{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n";
+    std::io::Write::write_all(&mut monitor, quit).unwrap();
+    assert!(shell.wait().unwrap().success());
+    assert!(dir.path().join("a,b 'c'.qcow2").exists());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nobody() {
+    let dir = profiles();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let arguments =
+        ["--profile", "p.toml", "--set", "power.restore=always-off", "--set", "ipmi.port=24998"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+        .arg("run")
+        .args(arguments)
+        .current_dir(dir.path())
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    let begin = std::time::Instant::now();
+    while !run(&dir, &[&["health"][..], &arguments].concat()).status.success() {
+        assert_eq!(program.try_wait().unwrap(), None, "it has ended");
+        assert!(begin.elapsed().as_secs() < 30, "it never answers");
+    }
+    let pid = nix::unistd::Pid::from_raw(program.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(0));
 }

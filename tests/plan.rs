@@ -116,7 +116,7 @@ fn equal_plans_have_equal_digests_and_fit_the_schema() {
 #[test]
 fn no_plan_shows_a_password() {
     let plan = plan("secret", "disks = []\n[[ipmi.users]]\nname = 'a'\npassword = 'hunter2'");
-    for shown in [plan.text(), plan.json(), plan.qemu.shell(), format!("{plan:?}")] {
+    for shown in [plan.text(), plan.json(), plan.shell(), format!("{plan:?}")] {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
@@ -190,7 +190,8 @@ proptest! {
                 qemu_bmc::value::BootDevice::Cdrom,
                 qemu_bmc::value::BootDevice::Network,
             ]);
-            prop_assert_eq!(&as_a_shell_reads(&plan.qemu.shell())[1..], &argv[..]);
+            let lines: Vec<String> = plan.qemu.lines().collect();
+            prop_assert_eq!(&as_a_shell_reads(&lines.join(" \\\n")), &argv);
             prop_assert!(argv.contains(&cmdline));
             let files: Vec<String> = argv
                 .iter()

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context};
@@ -231,6 +231,11 @@ impl Bmc {
     /// The time that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         for (id, session) in self.sessions.expire(now) {
+            if let Stage::Challenged(challenged) = &session.stage {
+                // Most clients see for themselves that the password is wrong, and go away.
+                let name = String::from_utf8_lossy(&self.users[challenged.user].name);
+                warn!(user = %name, from = %shown(session.peer), "login not completed: wrong password?");
+            }
             self.ended(id, &session, "idle for too long");
         }
         if self.core.boot.expire(now) {

@@ -38,7 +38,8 @@ pub(super) enum Command {
     /// Print what `run` would do, and do nothing.
     #[command(after_help = "Example: qemu-bmc plan --profile node1.toml --format argv")]
     Plan {
-        /// `text` for people, `json` for programs, `argv` for a shell.
+        /// `text` for people, `json` for programs, `argv` for a shell: QEMU's command line, with the
+        /// console on the terminal instead of the BMC.
         #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
         format: PlanFormat,
     },

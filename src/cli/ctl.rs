@@ -1,5 +1,4 @@
 //! `ctl` and `health`: clients of the control socket.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::FAILURE;
 use crate::cli::args::{CtlRequest, PowerAction};
+use crate::cli::{FAILURE, output};
 use crate::control::{Request, Response, Status};
 use crate::machine::{self, Power};
 
@@ -22,16 +21,10 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
     };
     match ask(socket, request) {
         Ok(Response::Status(status)) if as_json => match serde_json::to_string(&status) {
-            Ok(text) => {
-                println!("{text}");
-                ExitCode::SUCCESS
-            }
+            Ok(text) => output::print(&(text + "\n")),
             Err(error) => fail(&error.to_string()),
         },
-        Ok(Response::Status(status)) => {
-            print_status(&status);
-            ExitCode::SUCCESS
-        }
+        Ok(Response::Status(status)) => output::print(&status_text(&status)),
         Ok(Response::Accepted) => ExitCode::SUCCESS,
         Ok(Response::Refused(reason)) => fail(&format!("refused: {reason}")),
         Err(error) => fail(&unreachable(socket, &error)),
@@ -41,8 +34,7 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
 pub(super) fn health(socket: &Path) -> ExitCode {
     match ask(socket, Request::Status) {
         Ok(Response::Status(status)) => {
-            println!("the BMC answers; the machine is {}", word(status.power));
-            ExitCode::SUCCESS
+            output::print(&format!("the BMC answers; the machine is {}\n", word(status.power)))
         }
         Ok(_) => fail("the BMC does not answer"),
         Err(error) => fail(&unreachable(socket, &error)),
@@ -50,7 +42,7 @@ pub(super) fn health(socket: &Path) -> ExitCode {
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    output::complain(&format!("error: {message}\n"));
     ExitCode::from(FAILURE)
 }
 
@@ -88,22 +80,25 @@ fn word(power: Power) -> &'static str {
     }
 }
 
-fn print_status(status: &Status) {
-    println!("machine   {}", status.name);
-    println!("uuid      {}", status.uuid);
-    println!("power     {}", word(status.power));
+fn status_text(status: &Status) -> String {
+    let mut lines = vec![
+        format!("machine   {}", status.name),
+        format!("uuid      {}", status.uuid),
+        format!("power     {}", word(status.power)),
+    ];
     if let Some(operation) = status.operation {
-        println!("under way {operation:?}");
+        lines.push(format!("under way {operation:?}"));
     }
     if let Some(pid) = status.qemu_pid {
-        println!("qemu      process {pid}");
+        lines.push(format!("qemu      process {pid}"));
     }
     if status.fault
         && let Some(failure) = &status.last_failure
     {
-        println!("failed    {failure}");
+        lines.push(format!("failed    {failure}"));
     }
-    println!("ipmi      UDP port {}, {} sessions", status.ipmi_port, status.sessions);
-    println!("sol       {}", if status.sol_active { "active" } else { "free" });
-    println!("dropped   {} datagrams", status.dropped_datagrams);
+    lines.push(format!("ipmi      UDP port {}, {} sessions", status.ipmi_port, status.sessions));
+    lines.push(format!("sol       {}", if status.sol_active { "active" } else { "free" }));
+    lines.push(format!("dropped   {} datagrams", status.dropped_datagrams));
+    lines.join("\n") + "\n"
 }

@@ -1,9 +1,9 @@
 //! `doctor`: what this host has of what the profile needs, and how to mend what it lacks.
-#![expect(clippy::print_stdout, reason = "a command line prints")]
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::FAILURE;
+use crate::cli::{FAILURE, output};
 use crate::host::{facts, udp};
 use crate::plan::facts::Access;
 use crate::profile::Profile;
@@ -34,6 +34,7 @@ pub(super) fn run(profile: &Profile) -> ExitCode {
         ("IPMI port", ipmi_port(profile)),
     ];
     let mut bad = false;
+    let mut out = String::new();
     for (name, verdict) in checks {
         let (word, text, help) = match verdict {
             Good(text) => ("ok", text, None),
@@ -43,12 +44,12 @@ pub(super) fn run(profile: &Profile) -> ExitCode {
                 ("BAD", text, Some(help))
             }
         };
-        println!("{word:<5} {name:<10} {text}");
+        let _ = writeln!(out, "{word:<5} {name:<10} {text}");
         if let Some(help) = help {
-            println!("      {:<10} = help: {help}", "");
+            let _ = writeln!(out, "      {:<10} = help: {help}", "");
         }
     }
-    if bad { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
+    output::print_then(&out, || if bad { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
 fn qemu(profile: &Profile, program: Option<&std::path::Path>) -> Verdict {

@@ -1,10 +1,10 @@
 //! The command line: reads what the outside hands in, calls the layers, prints, chooses the exit
 //! code.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
 mod ctl;
 mod doctor;
+mod output;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -46,16 +46,10 @@ pub fn main() -> ExitCode {
         Command::Plan { format } => plan_command(&cli.layers, format),
         Command::Check { format } => check_command(&cli.layers, format),
         Command::Explain { key } => explain_command(&cli.layers, key.as_deref()),
-        Command::Schema { of } => {
-            print!(
-                "{}",
-                match of {
-                    SchemaOf::Profile => schema::text(),
-                    SchemaOf::Plan => plan::schema(),
-                }
-            );
-            ExitCode::SUCCESS
-        }
+        Command::Schema { of } => output::print(&match of {
+            SchemaOf::Profile => schema::text(),
+            SchemaOf::Plan => plan::schema(),
+        }),
         Command::Doctor => {
             let Loaded { profile, sources, findings } = load(&cli.layers);
             show(&findings, &sources);
@@ -169,7 +163,7 @@ fn load_plan(args: &LayerArgs, strict: bool) -> (Option<(Profile, Plan)>, Source
 
 fn show(findings: &[Finding], sources: &Sources) {
     let color = std::io::stderr().is_terminal();
-    eprint!("{}", diagnostic::render(findings, sources, color));
+    output::complain(&diagnostic::render(findings, sources, color));
 }
 
 /// The exit code that errors call for.
@@ -199,7 +193,7 @@ fn run(args: &LayerArgs, expected: Option<&str>) -> ExitCode {
         .with_max_level(level)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(output::Log::new)
         .init();
     match runtime::run(plan) {
         Ok(()) => ExitCode::SUCCESS,
@@ -229,7 +223,9 @@ fn expect_plan(plan: &Plan, expected: &str) -> Result<(), Finding> {
         return Ok(());
     }
     let difference = similar::TextDiff::from_lines(&pinned, &now);
-    eprint!("{}", difference.unified_diff().context_radius(2).header(expected, "the plan now"));
+    let difference =
+        difference.unified_diff().context_radius(2).header(expected, "the plan now").to_string();
+    output::complain(&difference);
     Err(error(format!("the plan is not the one in {expected}"))
         .with_help("change the profile back, or pin the new plan: qemu-bmc plan --format json"))
 }
@@ -238,39 +234,39 @@ fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
     let (loaded, sources, findings) = load_plan(args, false);
     show(&findings, &sources);
     let Some((_, plan)) = loaded else { return exit_code(&findings) };
-    match format {
-        PlanFormat::Text => print!("{}", plan.text()),
-        PlanFormat::Json => print!("{}", plan.json()),
-        PlanFormat::Argv => println!("{}", plan.qemu.shell()),
-    }
-    ExitCode::SUCCESS
+    output::print(&match format {
+        PlanFormat::Text => plan.text(),
+        PlanFormat::Json => plan.json(),
+        PlanFormat::Argv => plan.shell(),
+    })
 }
 
 fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
     let (_, sources, findings) = load_plan(args, false);
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    match format {
+    let text = match format {
         CheckFormat::Text => {
             show(&findings, &sources);
             let plural = |count| if count == 1 { "" } else { "s" };
-            println!("{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings));
+            format!("{errors} error{}, {warnings} warning{}\n", plural(errors), plural(warnings))
         }
         CheckFormat::Json => {
             let list: Vec<serde_json::Value> =
                 findings.iter().map(|finding| finding_json(finding, &sources)).collect();
-            println!("{}", json!({ "errors": errors, "warnings": warnings, "findings": list }));
+            json!({ "errors": errors, "warnings": warnings, "findings": list }).to_string() + "\n"
         }
-    }
-    exit_code(&findings)
+    };
+    output::print_then(&text, || exit_code(&findings))
 }
 
 fn explain_command(args: &LayerArgs, key: Option<&str>) -> ExitCode {
     let (inputs, mut findings) = read_inputs(args);
     let merged = merge(&inputs);
     let only = key.map(Key::typed);
-    match explain(&merged, only.as_ref()) {
-        Some(text) => print!("{text}"),
+    let text = explain(&merged, only.as_ref());
+    match &text {
+        Some(_) => {}
         None => {
             let message = format!("no layer sets `{}`", key.unwrap_or_default());
             findings.push(
@@ -281,7 +277,7 @@ fn explain_command(args: &LayerArgs, key: Option<&str>) -> ExitCode {
     }
     findings.extend(merged.findings);
     show(&findings, &merged.sources);
-    exit_code(&findings)
+    output::print_then(&text.unwrap_or_default(), || exit_code(&findings))
 }
 
 fn finding_json(finding: &Finding, sources: &Sources) -> serde_json::Value {

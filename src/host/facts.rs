@@ -68,6 +68,10 @@ pub fn probe(profile: &Profile) -> HostFacts {
 pub fn password(path: &Path) -> Result<Secret, String> {
     // More than any password, so that a wrong file is not read to its end.
     const LIMIT: u64 = 4096;
+    // A pipe that nobody writes to would hold up the start for ever.
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err("not a regular file".to_owned());
+    }
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))

@@ -109,7 +109,8 @@ pub fn reap() -> Vec<Exit> {
 pub fn create_disk(disk: &CreateDisk) -> Result<(), String> {
     let output = Command::new("qemu-img")
         .args(["create", "-q", "-f", "qcow2"])
-        .arg(&disk.path)
+        // An option or a protocol to qemu-img, if its name were not put in a folder.
+        .arg(Path::new(".").join(&disk.path))
         .arg(disk.bytes.to_string())
         .output()
         .map_err(|error| format!("qemu-img cannot be started: {error}"))?;

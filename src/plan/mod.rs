@@ -189,6 +189,40 @@ impl Plan {
         out
     }
 
+    /// For a shell: the same machine without its BMC, with the console on the terminal.
+    ///
+    /// The two descriptors that only the program can hand on are replaced: the serial port's by the
+    /// terminal, the private monitor's by nothing.
+    #[must_use]
+    pub fn shell(&self) -> String {
+        let quoted = |words: &[&str]| {
+            shlex::try_join(words.iter().copied()).expect("the profile was checked for zero bytes")
+        };
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let mut steps =
+            vec![quoted(&["mkdir", "-p", "--", &text(&self.run_dir), &text(&self.state_dir)])];
+        for disk in &self.qemu.create_disks {
+            let path = std::path::Path::new(".").join(&disk.path);
+            let (path, bytes) = (text(&path), disk.bytes.to_string());
+            let create = quoted(&["qemu-img", "create", "-q", "-f", "qcow2", &path, &bytes]);
+            steps.push(format!("{{ {} || {create}; }}", quoted(&["test", "-e", &path])));
+        }
+        if let Some(nvram) = &self.qemu.nvram {
+            steps.push(quoted(&["cp", "-n", "--", &text(&nvram.template), &text(&nvram.path)]));
+        }
+        let switches = self.qemu.lines().map(|line| match line.as_str() {
+            "-chardev 'socket,id=console0,fd=4'" => {
+                "-chardev 'stdio,id=console0,signal=off'".into()
+            }
+            "-chardev 'socket,id=qmp0,fd=3'" => "-chardev 'null,id=qmp0'".into(),
+            _ => line,
+        });
+        let program = quoted(&[&text(&self.qemu.binary)]);
+        let command: Vec<String> = std::iter::once(program).chain(switches).collect();
+        steps.push(command.join(" \\\n  "));
+        steps.join(" &&\n") + "\n"
+    }
+
     /// For programs: the plan with its [digest](Self::digest), described by [`schema`].
     #[must_use]
     pub fn json(&self) -> String {

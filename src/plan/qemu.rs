@@ -37,6 +37,8 @@ pub struct QemuPlan {
     pub nvram: Option<Nvram>,
     /// TCP port of VNC.
     pub vnc_port: Option<u16>,
+    /// The machine runs on KVM.
+    pub kvm: bool,
     switches: Vec<Switch>,
     /// Devices that firmware can boot from, in the profile's order within each kind.
     bootable: Vec<(BootDevice, String)>,
@@ -74,10 +76,15 @@ impl QemuPlan {
             create_disks: Vec::new(),
             nvram: None,
             vnc_port: profile.vnc_port,
+            kvm: match profile.machine.accel {
+                Accel::Auto => facts.kvm == Access::Usable,
+                Accel::Kvm => true,
+                Accel::Tcg => false,
+            },
             switches: Vec::new(),
             bootable: Vec::new(),
         };
-        plan.machine(profile, facts, identity);
+        plan.machine(profile, facts, identity, plan.kvm);
         plan.display(profile);
         plan.boot(profile);
         plan.disks(profile, facts);
@@ -105,14 +112,6 @@ impl QemuPlan {
     #[must_use]
     pub fn argv(&self, order: &BootOrder) -> Vec<String> {
         self.switches_with(order).iter().flat_map(Switch::arguments).collect()
-    }
-
-    /// Program and arguments of an ordinary start, quoted for a shell.
-    #[must_use]
-    pub fn shell(&self) -> String {
-        let program = text_of(&self.binary);
-        let program = shlex::try_join([program.as_str()]).expect("the profile was checked");
-        std::iter::once(program).chain(self.lines()).collect::<Vec<_>>().join(" \\\n  ")
     }
 
     /// The arguments of an ordinary start, one switch a line, quoted for a shell.
@@ -180,12 +179,7 @@ impl QemuPlan {
         self.switches.push(Switch::json(name, value));
     }
 
-    fn machine(&mut self, profile: &Profile, facts: &HostFacts, identity: &Identity) {
-        let kvm = match profile.machine.accel {
-            Accel::Auto => facts.kvm == Access::Usable,
-            Accel::Kvm => true,
-            Accel::Tcg => false,
-        };
+    fn machine(&mut self, profile: &Profile, facts: &HostFacts, identity: &Identity, kvm: bool) {
         self.list("-name", [("guest", identity.name.as_str())]);
         self.flag("-nodefaults");
         self.flag("-no-user-config");

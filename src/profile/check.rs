@@ -156,7 +156,7 @@ impl Check<'_> {
     }
 
     fn profile(&mut self, document: &Document, ambient: &Ambient) -> Option<Profile> {
-        if document.name.is_none() {
+        if document.name.is_none() && self.sources.is_default(&Key::from("name")) {
             self.findings.push(
                 Finding::error(
                     At::Nowhere,
@@ -373,8 +373,9 @@ impl Check<'_> {
         if let Ok(address) = text.parse() {
             return Bind::Address(address);
         }
+        let like_address = text.chars().all(|c| c.is_ascii_digit() || c == '.');
         let legal = |c: char| !c.is_whitespace() && c != '/' && c != ':' && !c.is_control();
-        if text.is_empty() || text.len() > 15 || !text.chars().all(legal) {
+        if text.is_empty() || text.len() > 15 || like_address || !text.chars().all(legal) {
             self.error(
                 "ipmi.bind",
                 format!("`{text}` is neither an IP address nor an interface name"),

@@ -205,27 +205,30 @@ impl Place {
                 }
                 Self { path, snippet: Some((text.clone(), span)), line_column: None, is_file: true }
             }
-            Origin::Variable { name, .. } if secret || name.contains("PASS") => {
+            // A variable that is not known may be a misspelt password.
+            Origin::Variable { name, .. } if secret || matches!(finding.at, At::Origin { .. }) => {
                 Self { path: format!("environment variable {name}"), ..nowhere }
             }
             Origin::Variable { name, text } => {
                 let shown = format!("{name}={text}");
-                let span = match finding.at {
-                    At::Origin { .. } => 0..name.len(),
-                    _ => name.len() + 1..shown.len(),
-                };
+                let span = name.len() + 1..shown.len();
                 Self { path: "in the environment".into(), snippet: Some((shown, span)), ..nowhere }
             }
-            Origin::Flag { text } if secret || text.contains("password") => {
-                let name = text.split('=').next().unwrap_or_default();
-                Self { path: format!("command line, --set {name}"), ..nowhere }
-            }
             Origin::Flag { text } => {
+                let end = text.find('=').unwrap_or(text.len());
+                let about = Key::typed(&text[..end]);
+                if secret || about.is_secret() || text[..end].contains("users") {
+                    let name: String = text
+                        .chars()
+                        .take_while(|c| c.is_ascii_alphanumeric() || "._[]".contains(*c))
+                        .collect();
+                    return Self { path: format!("command line, --set {name}"), ..nowhere };
+                }
                 let shown = format!("--set {text}");
-                let value = shown.find('=').map_or(6, |equals| equals + 1);
+                let value = "--set ".len() + (end + 1).min(text.len());
                 let span = match finding.at {
                     At::Key(_) => value..shown.len(),
-                    _ => 6..shown.len(),
+                    _ => "--set ".len()..shown.len(),
                 };
                 Self { path: "on the command line".into(), snippet: Some((shown, span)), ..nowhere }
             }

@@ -188,8 +188,13 @@ impl Merge {
     fn unknown_variable(&mut self, name: &str, origin: Origin) {
         let message = format!("unknown variable `{name}`; it is ignored");
         let at = At::Origin { origin, span: None };
-        let known = VARIABLES.iter().map(|variable| variable.name);
-        let help = match variables::nearest(name, known) {
+        let mut known: Vec<String> =
+            VARIABLES.iter().map(|variable| variable.name.to_owned()).collect();
+        if let Some(parent) = variables::key_of_generic(name).and_then(|key| key.parent()) {
+            let children = schema::children(&self.schema, &parent).into_iter();
+            known.extend(children.map(|child| variables::generic_of_key(&parent.child(&child))));
+        }
+        let help = match variables::nearest(name, known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`qemu-bmc --help` lists the variables".to_owned(),
         };
@@ -200,8 +205,8 @@ impl Merge {
         let origin = Origin::Flag { text: text.to_owned() };
         let Some((path, value)) = text.split_once('=') else {
             let at = At::Origin { origin, span: None };
-            let message = format!("`--set {text}` has no `=`");
-            let finding = Finding::error(at, message).with_help("write `--set key.path=value`");
+            let finding =
+                Finding::error(at, "`--set` without `=`").with_help("write `--set key.path=value`");
             self.findings.push(finding);
             return;
         };
@@ -608,7 +613,7 @@ mod tests {
             "`abc` is not a whole number",
             "unknown variable `VM_MEMROY`",
             "`firmware.mode` cannot be `efi`",
-            "`--set nonsense` has no `=`",
+            "`--set` without `=`",
         ] {
             assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:#?}");
         }

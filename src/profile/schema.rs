@@ -39,15 +39,27 @@ pub enum Kind {
 /// The kind of `key`, or `None` if there is no such key in `schema` (from [`document`]).
 #[must_use]
 pub fn kind(schema: &Value, key: &Key) -> Option<Kind> {
+    find(schema, key).map(|node| kind_of(schema, node))
+}
+
+/// What the schema says of `key`.
+fn find<'a>(schema: &'a Value, key: &Key) -> Option<&'a Value> {
     let mut node = schema;
     for segment in key.segments() {
-        node = resolve(schema, node);
         node = match segment.parse::<usize>() {
             Ok(_) => node.get("items")?,
             Err(_) => node.get("properties")?.get(segment)?,
         };
+        node = resolve(schema, node);
     }
-    Some(kind_of(schema, node))
+    Some(node)
+}
+
+/// The names of the keys in section `key`.
+#[must_use]
+pub fn children(schema: &Value, key: &Key) -> Vec<String> {
+    let properties = find(schema, key).and_then(|node| node.get("properties")?.as_object());
+    properties.map(|entries| entries.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn kind_of(schema: &Value, node: &Value) -> Kind {

@@ -49,10 +49,14 @@ impl Key {
         self.segments().all(|segment| theirs.next() == Some(segment))
     }
 
-    /// The value is a secret, and so is every text that holds it.
+    /// The value is a secret or may hold one, and so may every text that holds it: all of a user
+    /// but what is known to be harmless, since a misspelt password is still a password.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.segments().next_back() == Some("password")
+        const HARMLESS: [&str; 3] = ["name", "password_file", "privilege"];
+        let last = self.segments().next_back().unwrap_or_default();
+        Self::from("ipmi.users").contains(self) && !HARMLESS.contains(&last)
+            || last.contains("pass") && !HARMLESS.contains(&last)
     }
 }
 

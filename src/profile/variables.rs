@@ -131,6 +131,13 @@ pub fn key_of_generic(name: &str) -> Option<Key> {
     Some(Key::from(path.to_lowercase().replace("__", ".")))
 }
 
+/// The variable that sets `key`.
+#[must_use]
+pub fn generic_of_key(key: &Key) -> String {
+    let path: Vec<String> = key.segments().map(str::to_uppercase).collect();
+    format!("{GENERIC_PREFIX}{}", path.join("__"))
+}
+
 /// The name nearest to `wanted` among `names`, if one is near enough to be a typing mistake.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
@@ -176,5 +183,6 @@ mod tests {
             Some(Key::from("ipmi.users.0.password_file"))
         );
         assert_eq!(key_of_generic("VM_MEMORY"), None);
+        assert_eq!(generic_of_key(&Key::from("ipmi.port")), "QEMU_BMC__IPMI__PORT");
     }
 }

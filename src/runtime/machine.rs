@@ -323,6 +323,11 @@ impl Machine {
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
                 self.last_failure = Some(how.clone());
                 error!(?cause, "machine is off");
+                if self.plan.qemu.kvm && matches!(cause, StopCause::NotStarted(_)) {
+                    warn!(
+                        "if KVM is to blame, `machine.accel = \"tcg\"` (ENABLE_KVM=false) emulates"
+                    );
+                }
             }
             Event::Stopped(cause) => info!(?cause, "machine is off"),
         }

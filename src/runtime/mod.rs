@@ -66,15 +66,15 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let fail = |finding: Finding| vec![finding];
     let passwords = passwords(&plan).map_err(fail)?;
-    let _lock = directories(&plan).map_err(fail)?;
+    let _locks = directories(&plan).map_err(fail)?;
     let udp = bind(&plan).map_err(fail)?;
     vnc_port_is_free(&plan).map_err(fail)?;
+    prepare_files(&plan).map_err(fail)?;
     // A socket of a program that died: nobody else can have it, the directory is ours.
     let control_path = plan.run_dir.join(SOCKET);
     let control = dirs::remove(&control_path)
         .and_then(|()| control::listen(&control_path))
         .map_err(|error| fail(host(key("run_dir"), format!("the control socket: {error}"))))?;
-    prepare_files(&plan).map_err(fail)?;
     let signals = || -> io::Result<_> {
         Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     };
@@ -161,20 +161,23 @@ fn passwords(plan: &Plan) -> Result<Vec<Secret>, Finding> {
     plan.ipmi.users.iter().enumerate().map(read).collect()
 }
 
-fn directories(plan: &Plan) -> Result<dirs::Lock, Finding> {
-    dirs::make(&plan.state_dir).map_err(|error| {
-        host(key("state_dir"), format!("the state directory cannot be made: {error}"))
-            .with_help("set `state_dir` to a directory that this user can write to")
-    })?;
-    dirs::make_and_lock(&plan.run_dir).map_err(|error| {
-        let finding = host(key("run_dir"), format!("{}: {error}", plan.run_dir.display()));
+/// Makes both directories, and keeps other programs out of them.
+fn directories(plan: &Plan) -> Result<Vec<dirs::Lock>, Finding> {
+    let same = plan.run_dir == plan.state_dir;
+    let both = [("state_dir", &plan.state_dir), ("run_dir", &plan.run_dir)];
+    let wanted = both.into_iter().skip(usize::from(same));
+    wanted.map(|(name, path)| directory(name, path)).collect()
+}
+
+fn directory(name: &str, path: &Path) -> Result<dirs::Lock, Finding> {
+    dirs::make_and_lock(path).map_err(|error| {
+        let finding = host(key(name), format!("`{name}` {}: {error}", path.display()));
         match error {
             DirError::InUse(_) => finding.with_help(
                 "give each machine a `run_dir` and a `state_dir` of its own, or stop the other",
             ),
-            DirError::Io(_) => {
-                finding.with_help("set `run_dir` to a directory that this user can write to")
-            }
+            DirError::Io(_) => finding
+                .with_help(format!("set `{name}` to a directory that this user can write to")),
         }
     })
 }

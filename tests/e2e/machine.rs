@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command::{Output, run, search_path, spawn, tool};
 use crate::processes::{self, Signal};
-use crate::wait::{SOON, wait_for, wait_until};
+use crate::wait::{POLL, SOON, wait_for, wait_until};
 
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "e2e-password";
@@ -318,13 +318,12 @@ impl Drop for Machine {
         }
         let _ = self.program.kill();
         let _ = self.program.wait();
-        // QEMU dies with the program.
-        let mut left = self.processes();
-        let start = std::time::Instant::now();
-        while !left.is_empty() && start.elapsed() < SOON {
-            thread::sleep(Duration::from_millis(5));
-            left = self.processes();
+        // QEMU dies with the program, at once but not in the same instant.
+        let start = Instant::now();
+        while !self.processes().is_empty() && start.elapsed() < SOON {
+            thread::sleep(POLL);
         }
+        let left = self.processes();
         for pid in &left {
             processes::signal(*pid, Signal::SIGKILL);
         }

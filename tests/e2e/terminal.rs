@@ -57,7 +57,7 @@ impl Terminal {
 
     /// What was shown from this byte on.
     fn shown(&self, from: usize) -> Vec<u8> {
-        // A copy, so that nobody panics with the lock in his hand.
+        // A copy: a panic that holds the lock would poison it for `drop`.
         self.transcript.lock().unwrap()[from..].to_vec()
     }
 

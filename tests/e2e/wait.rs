@@ -8,7 +8,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// For a guest's boot under emulation, on a host that runs other tests as well.
 pub(crate) const BOOT: Duration = Duration::from_secs(60);
 
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// Polls until there is something, and answers it.
 pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut poll: impl FnMut() -> Option<T>) -> T {

@@ -89,11 +89,25 @@ fn explain_names_each_layer() {
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     for part in
-        ["ipmi.port = 1024", "--set ipmi.port=1024", "over 24999, p.yaml:8:9", "over 623, default"]
+        ["ipmi.port = 1024", "--set ipmi.port\n", "over 24999, p.yaml:8:9", "over 623, default"]
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("0123"), "{shown}");
+    // A finding, or a value, beside a password in one text.
+    let users = "ipmi.users=[{name=\"a-name-that-is-too-long\",password=\"S3CRET\"}]";
+    for command in ["check", "explain"] {
+        let output = run(&dir, &[command, "--set", users]);
+        assert!(!(text(&output.stdout) + &text(&output.stderr)).contains("S3CRET"));
+        let output = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
+            .arg(command)
+            .env_clear()
+            .env("HOME", dir.path())
+            .env("QEMU_BMC__IPMI__USERS", &users["ipmi.users=".len()..])
+            .output()
+            .unwrap();
+        assert!(!(text(&output.stdout) + &text(&output.stderr)).contains("S3CRET"));
+    }
     let output = run(&dir, &["explain", "ipmi.prot", "--profile", "p.yaml"]);
     assert_eq!(output.status.code(), Some(2));
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::profile::sources::{Key, Layer, Origin, Sources};
+use crate::profile::variables::key_of_generic;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +156,10 @@ pub(super) fn origin_line(layer: &Layer, key: &Key) -> String {
             None => name.clone(),
         },
         Origin::Variable { name, .. } => format!("variable {name}"),
-        Origin::Flag { text } if key.is_secret() => {
+        // Not its text: that of a whole list holds more than this key.
+        Origin::Flag { text } => {
             format!("--set {}", text.split('=').next().unwrap_or_default())
         }
-        Origin::Flag { text } => format!("--set {text}"),
     }
 }
 
@@ -199,14 +200,19 @@ impl Place {
                 };
                 let line = lines_of(text, &span);
                 // A line that cannot be parsed may hold a password as well.
-                if secret || text[line].to_ascii_lowercase().contains("password") {
+                if secret || text[line].to_ascii_lowercase().contains("pass") {
                     let line_column = Some(line_column(text, span.start));
                     return Self { path, snippet: None, line_column, is_file: true };
                 }
                 Self { path, snippet: Some((text.clone(), span)), line_column: None, is_file: true }
             }
-            // A variable that is not known may be a misspelt password.
-            Origin::Variable { name, .. } if secret || matches!(finding.at, At::Origin { .. }) => {
+            // A variable that is not known may be a misspelt password, and that of all users holds
+            // theirs.
+            Origin::Variable { name, .. }
+                if secret
+                    || matches!(finding.at, At::Origin { .. })
+                    || key_of_generic(name).is_some_and(|key| key.is_secret()) =>
+            {
                 Self { path: format!("environment variable {name}"), ..nowhere }
             }
             Origin::Variable { name, text } => {

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "machine.cpus = 5  --set machine.cpus=5",
+                "machine.cpus = 5  --set machine.cpus",
                 "over 4, node.yaml:2:9",
                 "over 3, base.toml:2:8",
                 "over 2, default",

@@ -86,15 +86,24 @@ fn qemu_dies_with_a_program_that_is_killed_and_the_next_one_starts() {
 }
 
 #[test]
-fn a_second_program_with_the_same_run_directory_is_refused() {
+fn a_second_program_with_the_same_run_or_state_directory_is_refused() {
     let machine = Setup::bare().start();
-    let second = Setup::bare().run_dir(machine.run_dir.clone(), true);
-    second
+    let in_use = format!("another qemu-bmc (process {}) is running with it", machine.pid());
+    let run_dir = machine.run_dir.display().to_string();
+    Setup::bare()
+        .run_dir(machine.run_dir.clone(), true)
         .refused()
         .exits(1)
-        .says("run_dir")
-        .says(&machine.run_dir.display().to_string())
-        .says(&format!("another qemu-bmc (process {}) is running with it", machine.pid()));
+        .says(&format!("{run_dir}: {in_use}"))
+        .says(&format!("--set run_dir={run_dir}"));
+    let state_dir = machine.setup.dir.path().join("state").display().to_string();
+    Setup::bare()
+        .unset("state_dir")
+        .set(format!("state_dir={state_dir}"))
+        .refused()
+        .exits(1)
+        .says(&format!("{state_dir}: {in_use}"))
+        .says(&format!("--set state_dir={state_dir}"));
     // The first one's sockets still work.
     machine.ctl(&["status"]).succeeds();
     machine.ipmitool(&["mc", "info"]).succeeds();

@@ -133,7 +133,10 @@ impl Setup {
         if processes::is_root() {
             // Cargo's target directory may be out of that user's reach.
             let program = self.dir.path().join("qemu-bmc");
-            fs::copy(&self.program, &program).unwrap();
+            // By a process of its own: a file that this one has open for writing would be open in
+            // whatever another test is just starting, too, and could not be executed meanwhile.
+            let copied = tool("cp").arg(&self.program).arg(&program).status().unwrap();
+            assert!(copied.success(), "the program cannot be copied");
             self.program = program;
             std::os::unix::fs::chown(self.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
             let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));

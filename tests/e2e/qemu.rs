@@ -1,12 +1,10 @@
 //! QEMU that dies, does not start, or does not talk: the BMC goes on.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::machine::Setup;
+use crate::machine::{Setup, root};
 use crate::processes::{self, Signal};
 use crate::wait::SOON;
 
@@ -62,11 +60,9 @@ fn qemu_that_does_not_start_leaves_a_bmc_that_says_why() {
 
 #[test]
 fn the_bmc_does_not_wait_for_qemu() {
-    let setup = Setup::bare();
-    let silent = setup.dir.path().join("silent-qemu");
-    fs::write(&silent, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut machine = setup
+    // A file of the repository: one that a test writes can be busy when it is to be executed.
+    let silent = root().join("tests/e2e/silent-qemu");
+    let mut machine = Setup::bare()
         .set(format!("qemu.binary={}", silent.display()))
         .set("power.restore=always-on")
         .start();

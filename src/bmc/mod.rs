@@ -296,12 +296,6 @@ impl Bmc {
         self.dropped
     }
 
-    /// The last known state of the machine.
-    #[must_use]
-    pub fn machine(&self) -> Status {
-        self.core.machine
-    }
-
     fn try_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
         let packet = match Datagram::decode(bytes)? {
             Datagram::Ping { tag } => {

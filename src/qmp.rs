@@ -3,8 +3,10 @@
 //! Source: QEMU's *QMP Reference Manual*. Names are QEMU's. Only bytes to values; the connection is
 //! `host::qmp`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::value::Secret;
 
 /// A command to QEMU.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +33,15 @@ pub enum Command {
         /// ID of the character device.
         id: String,
     },
+    /// Sets the password of a display.
+    #[serde(rename = "set_password")]
+    SetPassword {
+        /// `vnc`.
+        protocol: &'static str,
+        /// ASCII text.
+        #[serde(serialize_with = "expose")]
+        password: Secret,
+    },
     /// Sets a property of a device.
     #[serde(rename = "qom-set")]
     QomSet {
@@ -41,6 +52,11 @@ pub enum Command {
         /// Its value.
         value: Value,
     },
+}
+
+/// For QEMU, whom we tell.
+fn expose<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(secret.expose()))
 }
 
 /// A command with the ID that its return will carry.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use qemu_bmc::plan::facts::{Access, FileFact, ImageFormat, UefiFiles};
+use qemu_bmc::plan::facts::{Access, FileFact, UefiFiles};
 use qemu_bmc::plan::{HostFacts, Plan, preconditions, render};
 use qemu_bmc::profile::layers::File;
 use qemu_bmc::profile::{Ambient, Inputs, Profile, Severity, check, merge};
+use qemu_bmc::value::ImageFormat;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -37,14 +38,25 @@ fn facts(profile: &Profile) -> HostFacts {
         there(&kernel.path);
         kernel.initrd.iter().for_each(|initrd| there(initrd));
     }
+    profile.firmware.vars_template.iter().for_each(|template| there(template));
+    profile.nics.iter().filter_map(|nic| nic.rom_file.as_ref()).for_each(|rom| there(rom));
     files.insert("/missing".into(), FileFact::Directory);
+    let with_sum = profile.disks.iter().filter_map(|disk| Some((disk.path.clone(), disk.sha256?)));
+    let uefi = |build: &str, keys: &str| UefiFiles {
+        code: format!("/usr/share/OVMF/OVMF_CODE_4M{build}.fd").into(),
+        vars: format!("/usr/share/OVMF/OVMF_VARS_4M{keys}.fd").into(),
+    };
     HostFacts {
+        working_dir: "/".into(),
         kvm: Access::Usable,
         qemu: Some("/usr/bin/qemu-system-x86_64".into()),
-        uefi: Some(UefiFiles {
-            code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(),
-            vars: "/usr/share/OVMF/OVMF_VARS_4M.fd".into(),
-        }),
+        machine_types: None,
+        cpu_models: None,
+        uefi: Some(uefi("", "")),
+        uefi_secure: Some(uefi(".secboot", ".ms")),
+        swtpm: Some("/usr/bin/swtpm".into()),
+        sha256: with_sum.collect(),
+        disk_bytes: BTreeMap::new(),
         files,
         bad_password_files: BTreeMap::new(),
     }

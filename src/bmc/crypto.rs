@@ -269,6 +269,16 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::check::CIPHER_SUITES;
+
+    #[test]
+    fn a_profile_may_name_what_is_there() {
+        let mut there = SUITES.map(|suite| suite.id);
+        let mut named = CIPHER_SUITES;
+        there.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(there, named);
+    }
 
     fn keys(suite: CipherSuite) -> Keys {
         let exchange = Exchange {

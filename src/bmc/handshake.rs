@@ -96,6 +96,11 @@ impl Bmc {
             warn!(user = ?name, from = %shown(session.peer), "login refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
+        if !user.enabled {
+            let name = String::from_utf8_lossy(message.name);
+            warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
+            return refuse(RakpStatus::UNAUTHORIZED_NAME);
+        }
         let limit = match message.privilege() {
             0 => user.privilege,
             level => Privilege(level),

@@ -31,7 +31,7 @@ use crate::bmc::session::{Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
 use crate::machine::{self, StartCause, Status};
 use crate::plan::IpmiPlan;
-use crate::profile::document::UserPrivilege;
+use crate::profile::document::{Restore, UserPrivilege};
 use crate::value::Secret;
 use crate::wire::DecodeError;
 use crate::wire::code::{CompletionCode, PayloadType, Privilege};
@@ -52,6 +52,8 @@ pub struct User {
     pub password: Secret,
     /// Highest privilege level.
     pub privilege: Privilege,
+    /// Can log in.
+    pub enabled: bool,
 }
 
 /// What the engine has to know.
@@ -65,15 +67,15 @@ pub struct Config {
     pub guid: [u8; 16],
     /// The port that SOL activation names.
     pub advertised_port: u16,
-    /// The machine is switched on when the program starts.
-    pub restores_on: bool,
+    /// What becomes of the machine when the program starts.
+    pub restore: Restore,
 }
 
 impl Config {
     /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
     /// were read.
     #[must_use]
-    pub fn new(plan: &IpmiPlan, passwords: Vec<Secret>, restores_on: bool) -> Self {
+    pub fn new(plan: &IpmiPlan, passwords: Vec<Secret>, restore: Restore) -> Self {
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
             password,
@@ -82,6 +84,7 @@ impl Config {
                 UserPrivilege::Operator => Privilege::OPERATOR,
                 UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
             },
+            enabled: user.enabled,
         });
         // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
         let mut guid = *plan.guid.as_bytes();
@@ -91,7 +94,7 @@ impl Config {
             cipher_suites: plan.cipher_suites.clone(),
             guid,
             advertised_port: plan.advertised_port,
-            restores_on,
+            restore,
         }
     }
 }
@@ -111,7 +114,7 @@ struct Core {
     guid: [u8; 16],
     suites: Vec<u8>,
     advertised_port: u16,
-    restores_on: bool,
+    restore: Restore,
     machine: Status,
     /// The last start was asked for over IPMI.
     started_by_ipmi: bool,
@@ -176,7 +179,7 @@ impl Bmc {
                 guid: config.guid,
                 suites: config.cipher_suites,
                 advertised_port: config.advertised_port,
-                restores_on: config.restores_on,
+                restore: config.restore,
                 machine: Status::OFF,
                 started_by_ipmi: false,
                 boot: BootOptions::default(),

@@ -1,16 +1,23 @@
 //! Reads [`HostFacts`]: what the plan of a profile depends on. Looks, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
+use sha2::{Digest, Sha256};
 
-use crate::plan::facts::{Access, FileFact, HostFacts, ImageFormat, UefiFiles};
+use crate::plan::facts::{Access, FileFact, HostFacts, UefiFiles};
 use crate::profile::Profile;
 use crate::profile::check::Password;
-use crate::value::Secret;
+use crate::value::{ImageFormat, Secret, Sha256Sum};
+
+/// OVMF with System Management Mode, and variables with Microsoft's keys: Debian and Fedora.
+const OVMF_SECURE: [(&str, &str); 2] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+];
 
 /// Where distributions put OVMF: Debian, Fedora, NixOS and Arch. Code and template of its variables.
 const OVMF: [(&str, &str); 4] = [
@@ -28,7 +35,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
         files.insert(path.to_owned(), file(path, write));
     };
     for disk in &profile.disks {
-        look(&disk.path, true);
+        look(&disk.path, disk.is_written());
         let parent = disk.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         look(parent.unwrap_or_else(|| Path::new(".")), false);
     }
@@ -41,6 +48,16 @@ pub fn probe(profile: &Profile) -> HostFacts {
             look(initrd, false);
         }
     }
+    if let Some(template) = &profile.firmware.vars_template {
+        look(template, false);
+    }
+    for nic in &profile.nics {
+        nic.rom_file.iter().for_each(|rom| look(rom, false));
+    }
+    let with_sum = profile.disks.iter().filter(|disk| disk.sha256.is_some());
+    let sums = with_sum.filter_map(|disk| Some((disk.path.clone(), sha256(&disk.path).ok()?)));
+    let bases = profile.disks.iter().filter(|disk| disk.overlay.is_some());
+    let sizes = bases.filter_map(|disk| Some((disk.path.clone(), disk_bytes(&disk.path).ok()?)));
     let mut bad_password_files = BTreeMap::new();
     for user in &profile.ipmi.users {
         if let Password::File(path) = &user.password
@@ -49,13 +66,26 @@ pub fn probe(profile: &Profile) -> HostFacts {
             bad_password_files.insert(path.clone(), reason);
         }
     }
+    if let Some(path) = profile.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref())
+        && let Err(reason) = vnc_password(path)
+    {
+        bad_password_files.insert(path.clone(), reason);
+    }
+    let qemu = program(&profile.qemu_binary);
+    let ask = |wanted: bool, option| {
+        qemu.as_deref().filter(|_| wanted).and_then(|qemu| qemu_list(qemu, option))
+    };
     HostFacts {
+        working_dir: std::env::current_dir().unwrap_or_default(),
         kvm: kvm(),
-        qemu: program(&profile.qemu_binary),
-        uefi: OVMF
-            .iter()
-            .find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists())
-            .map(|(code, vars)| UefiFiles { code: code.into(), vars: vars.into() }),
+        machine_types: ask(profile.machine.machine_type != "q35", "-machine"),
+        cpu_models: ask(profile.machine.cpu.is_some(), "-cpu"),
+        uefi: uefi(&OVMF),
+        uefi_secure: uefi(&OVMF_SECURE),
+        swtpm: profile.tpm.as_ref().and_then(|tpm| program(&tpm.binary)),
+        sha256: sums.collect(),
+        disk_bytes: sizes.collect(),
+        qemu,
         files,
         bad_password_files,
     }
@@ -83,6 +113,68 @@ pub fn password(path: &Path) -> Result<Secret, String> {
         }
     }
     Secret::new(bytes).map_err(|error| error.to_string())
+}
+
+/// Reads VNC's password file.
+///
+/// # Errors
+/// Why it cannot be read, or cannot be a password.
+pub fn vnc_password(path: &Path) -> Result<Secret, String> {
+    /// What the protocol's DES key holds (RFC 6143 section 7.2.2).
+    const MAX: usize = 8;
+    let secret = password(path)?;
+    match secret.expose() {
+        bytes if bytes.len() > MAX => {
+            Err(format!("the password has {} bytes, and VNC takes at most {MAX}", bytes.len()))
+        }
+        bytes if !bytes.is_ascii() => Err("VNC takes ASCII characters only".to_owned()),
+        _ => Ok(secret),
+    }
+}
+
+/// The names that `QEMU OPTION help` lists.
+fn qemu_list(qemu: &Path, option: &str) -> Option<Vec<String>> {
+    let output = std::process::Command::new(qemu).args([option, "help"]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().skip(1).take_while(|line| !line.starts_with("Recognized"));
+    // Before version 9, each CPU model has the architecture before it.
+    let name = |line: &str| line.split_whitespace().find(|word| *word != "x86").map(str::to_owned);
+    Some(lines.filter_map(name).collect()).filter(|_| output.status.success())
+}
+
+fn sha256(path: &Path) -> io::Result<Sha256Sum> {
+    let (mut file, mut hasher) = (std::fs::File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(<[u8; 32]>::from(hasher.finalize()).into()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Size of the disk that an image holds, for the formats that bases come in.
+fn disk_bytes(path: &Path) -> io::Result<u64> {
+    let mut file = std::fs::File::open(path)?;
+    let mut head = [0; ImageFormat::PROBE_LEN];
+    let len = file.read(&mut head)?;
+    match ImageFormat::of(&head[..len]) {
+        // Field `size` of the header, at byte 24 (QEMU's docs/interop/qcow2.txt).
+        ImageFormat::Qcow2 => match head[24..32].try_into() {
+            Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
+            Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        },
+        // Also right for a block device, whose metadata tells no size.
+        ImageFormat::Raw => file.seek(SeekFrom::End(0)),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// The first of these pairs that is there.
+fn uefi(places: &[(&str, &str)]) -> Option<UefiFiles> {
+    let there = |(code, vars): &&(&str, &str)| Path::new(code).exists() && Path::new(vars).exists();
+    let (code, vars) = places.iter().find(there)?;
+    Some(UefiFiles { code: code.into(), vars: vars.into() })
 }
 
 /// What QEMU says of its version, if it says so within reason.
@@ -216,14 +308,5 @@ mod tests {
         assert!(read(b"\n").unwrap_err().contains("empty"));
         assert!(read(&[b'x'; 21]).unwrap_err().contains("21 bytes"));
         assert!(password(Path::new("/nonexistent/p")).unwrap_err().contains("no such file"));
-    }
-
-    #[test]
-    fn formats_by_magic() {
-        assert_eq!(ImageFormat::of(b"QFI\xfb\0\0\0\x03"), ImageFormat::Qcow2);
-        assert_eq!(ImageFormat::of(b""), ImageFormat::Raw);
-        let mut vdi = [0; 68];
-        vdi[64..].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
-        assert_eq!(ImageFormat::of(&vdi), ImageFormat::Vdi);
     }
 }

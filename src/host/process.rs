@@ -1,6 +1,6 @@
 //! QEMU's process: started with our descriptors, signalled, reaped.
 
-use std::io::{self, PipeReader};
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -14,13 +14,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::plan::qemu::{CONSOLE_FD, CreateDisk, QMP_FD};
+use crate::host::dirs;
+use crate::plan::qemu::{CONSOLE_FD, CreateDisk, QMP_FD, SWTPM_FD, Swtpm, TPM_FD};
 
 /// A running QEMU and our ends of what it holds.
 #[derive(Debug)]
 pub struct Process {
     /// Process ID. Valid until [`reap`] has told of it.
     pub pid: i32,
+    /// Process ID of the TPM emulator beside it.
+    pub swtpm: Option<i32>,
     /// Our QMP connection.
     pub qmp: UnixStream,
     /// The first serial port.
@@ -40,26 +43,51 @@ pub struct Exit {
     pub how: String,
 }
 
-/// Starts QEMU. It dies with us, whatever becomes of us.
+/// Starts QEMU, and before it the TPM emulator that it wants. They die with us, whatever becomes of
+/// us.
 ///
 /// # Errors
-/// The kernel's.
-pub fn spawn(binary: &Path, argv: &[String]) -> io::Result<Process> {
-    let (qmp, qemu_qmp) = UnixStream::pair()?;
-    let (console, qemu_console) = UnixStream::pair()?;
-    let (output, qemu_output) = io::pipe()?;
+/// In words, for an operator.
+pub fn spawn(binary: &Path, argv: &[String], swtpm: Option<&Swtpm>) -> Result<Process, String> {
+    let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
+    let (qmp, qemu_qmp) = UnixStream::pair().map_err(failed)?;
+    let (console, qemu_console) = UnixStream::pair().map_err(failed)?;
+    let (output, their_output) = io::pipe().map_err(failed)?;
+    let mut descriptors = vec![(qemu_qmp.into(), QMP_FD), (qemu_console.into(), CONSOLE_FD)];
+    let mut swtpm_pid = None;
+    if let Some(Swtpm { binary, state_dir, argv }) = swtpm {
+        let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
+        dirs::make(state_dir).map_err(|error| format!("the TPM's state: {error}"))?;
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        let their_output = their_output.try_clone().map_err(failed)?;
+        let descriptor = vec![(theirs.into(), SWTPM_FD)];
+        swtpm_pid = Some(spawn_one(binary, argv, descriptor, their_output).map_err(failed)?);
+        descriptors.push((ours.into(), TPM_FD));
+    }
+    let pid = spawn_one(binary, argv, descriptors, their_output).map_err(failed)?;
+    Ok(Process { pid, swtpm: swtpm_pid, qmp, console, output })
+}
+
+/// Starts a process with these descriptors at these numbers.
+fn spawn_one(
+    binary: &Path,
+    argv: &[String],
+    descriptors: Vec<(OwnedFd, i32)>,
+    output: PipeWriter,
+) -> io::Result<i32> {
+    let mappings = descriptors
+        .into_iter()
+        .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd })
+        .collect();
     let mut command = Command::new(binary);
     command
         .args(argv)
         .stdin(Stdio::null())
-        .stdout(qemu_output.try_clone()?)
-        .stderr(qemu_output)
+        .stdout(output.try_clone()?)
+        .stderr(output)
         // Its own process group: Ctrl-C in a terminal is for us, and we let the guest down gently.
         .process_group(0)
-        .fd_mappings(vec![
-            FdMapping { parent_fd: OwnedFd::from(qemu_qmp), child_fd: QMP_FD },
-            FdMapping { parent_fd: OwnedFd::from(qemu_console), child_fd: CONSOLE_FD },
-        ])
+        .fd_mappings(mappings)
         .map_err(io::Error::other)?;
     let parent = Pid::this();
     #[expect(unsafe_code, reason = "the parent-death signal has to be set in the child")]
@@ -72,8 +100,7 @@ pub fn spawn(binary: &Path, argv: &[String]) -> io::Result<Process> {
         });
     }
     let child = command.spawn()?;
-    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    Ok(Process { pid, qmp, console, output })
+    i32::try_from(child.id()).map_err(io::Error::other)
 }
 
 /// Sends SIGTERM (`hard`: SIGKILL) to a process that has not been reaped.
@@ -102,20 +129,23 @@ pub fn reap() -> Vec<Exit> {
     }
 }
 
-/// Creates a disk image. To be called before anybody reaps.
+/// Creates a disk image, unless the one that is there is to stay. To be called before anybody reaps.
+/// Says whether it did.
 ///
 /// # Errors
 /// In words, for an operator.
-pub fn create_disk(disk: &CreateDisk) -> Result<(), String> {
+pub fn create_disk(disk: &CreateDisk) -> Result<bool, String> {
+    if disk.anew {
+        dirs::remove(&disk.path).map_err(|error| error.to_string())?;
+    } else if disk.path.exists() {
+        return Ok(false);
+    }
     let output = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2"])
-        // An option or a protocol to qemu-img, if its name were not put in a folder.
-        .arg(Path::new(".").join(&disk.path))
-        .arg(disk.bytes.to_string())
+        .args(disk.qemu_img())
         .output()
         .map_err(|error| format!("qemu-img cannot be started: {error}"))?;
     if output.status.success() {
-        Ok(())
+        Ok(true)
     } else {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }

@@ -71,7 +71,12 @@ impl Qmp {
         self.next_id += 1;
         let request = Request { command: &command, id };
         let mut line = serde_json::to_string(&request).expect("a command is plain data");
-        debug!(%line, "to QEMU's monitor");
+        match &command {
+            Command::SetPassword { protocol, .. } => {
+                debug!("to QEMU's monitor: {protocol} password")
+            }
+            _ => debug!(%line, "to QEMU's monitor"),
+        }
         line.push('\n');
         // A closed connection is told by the reading side.
         let _ = self.lines.send(line);

@@ -3,17 +3,34 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::value::{ImageFormat, Sha256Sum};
+
 /// Everything about the host that a plan depends on.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
+    /// What relative paths count from.
+    pub working_dir: PathBuf,
     /// Whether KVM can be used, or why not.
     pub kvm: Access,
     /// Where the QEMU program was found, if it is there.
     pub qemu: Option<PathBuf>,
+    /// The machine types that QEMU has, if the profile names one of them.
+    pub machine_types: Option<Vec<String>>,
+    /// The CPU models that QEMU has, if the profile names one of them.
+    pub cpu_models: Option<Vec<String>>,
     /// UEFI firmware, if it is there.
     pub uefi: Option<UefiFiles>,
+    /// UEFI firmware for Secure Boot, if it is there.
+    pub uefi_secure: Option<UefiFiles>,
+    /// Where the swtpm program was found, if the profile wants it and it is there.
+    pub swtpm: Option<PathBuf>,
     /// Every file that the profile names, and the directories of disks to create.
     pub files: BTreeMap<PathBuf, FileFact>,
+    /// SHA-256 of the files for which the profile expects one; files that could not be read are not
+    /// among them.
+    pub sha256: BTreeMap<PathBuf, Sha256Sum>,
+    /// Size in bytes of the disks that the profile wants overlays over, where it can be told.
+    pub disk_bytes: BTreeMap<PathBuf, u64>,
     /// Password files that cannot be used, and why.
     pub bad_password_files: BTreeMap<PathBuf, String>,
 }
@@ -68,52 +85,4 @@ pub enum FileFact {
     File(ImageFormat),
     /// A block device.
     BlockDevice,
-}
-
-/// Format of a disk image, by the magic number at its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageFormat {
-    /// No format that we know.
-    Raw,
-    /// QEMU's.
-    Qcow2,
-    /// VMware's.
-    Vmdk,
-    /// Hyper-V's.
-    Vhdx,
-    /// VirtualBox's.
-    Vdi,
-}
-
-impl ImageFormat {
-    /// How many bytes of an image [`Self::of`] wants to see.
-    pub const PROBE_LEN: usize = 68;
-
-    /// The format of an image that starts with `head`.
-    #[must_use]
-    pub fn of(head: &[u8]) -> Self {
-        if head.starts_with(b"QFI\xfb") {
-            Self::Qcow2
-        } else if head.starts_with(b"KDMV") {
-            Self::Vmdk
-        } else if head.starts_with(b"vhdxfile") {
-            Self::Vhdx
-        } else if head.get(64..68) == Some(&[0x7f, 0x10, 0xda, 0xbe]) {
-            Self::Vdi
-        } else {
-            Self::Raw
-        }
-    }
-
-    /// QEMU's name of the format.
-    #[must_use]
-    pub fn driver(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-            Self::Vmdk => "vmdk",
-            Self::Vhdx => "vhdx",
-            Self::Vdi => "vdi",
-        }
-    }
 }

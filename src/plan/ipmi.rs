@@ -43,6 +43,8 @@ pub struct UserPlan {
     pub password: Password,
     /// Highest privilege level.
     pub privilege: UserPrivilege,
+    /// Can log in.
+    pub enabled: bool,
 }
 
 fn bind_text(bind: &Bind) -> String {
@@ -75,13 +77,14 @@ impl IpmiPlan {
             name: user.name.clone(),
             password: user.password.clone(),
             privilege: user.privilege,
+            enabled: user.enabled,
         });
         Self {
             port: profile.ipmi.port,
             bind: profile.ipmi.bind.clone(),
             advertised_port: profile.ipmi.advertised_port,
             guid: identity.uuid,
-            cipher_suites: vec![17, 3],
+            cipher_suites: profile.ipmi.cipher_suites.clone(),
             users: users.collect(),
         }
     }
@@ -93,14 +96,16 @@ impl IpmiPlan {
         let _ = writeln!(out, "  clients see port {}", self.advertised_port);
         let suites: Vec<String> = self.cipher_suites.iter().map(u8::to_string).collect();
         let _ = writeln!(out, "  cipher suites {}", suites.join(", "));
-        for UserPlan { slot, name, password, privilege } in &self.users {
+        for UserPlan { slot, name, password, privilege, enabled } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",
                 UserPrivilege::Operator => "operator",
                 UserPrivilege::Administrator => "administrator",
             };
             let password = password_text(password);
-            let _ = writeln!(out, "  user {slot}  {name}  {privilege}  password {password}");
+            let disabled = if *enabled { "" } else { "  disabled" };
+            let _ =
+                writeln!(out, "  user {slot}  {name}  {privilege}  password {password}{disabled}");
         }
         out
     }

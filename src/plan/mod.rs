@@ -19,11 +19,11 @@ use uuid::Uuid;
 pub use facts::HostFacts;
 pub use ipmi::IpmiPlan;
 pub use preconditions::preconditions;
-pub use qemu::QemuPlan;
+pub use qemu::{CreateDisk, QemuPlan};
 
 use crate::machine::driver;
 use crate::profile::Profile;
-use crate::profile::document::{Restore, SoftPolicy, Wiring};
+use crate::profile::document::{NicModel, Restore, SoftPolicy, Wiring};
 use crate::value::{MacAddr, MachineName};
 
 /// All that the runtime does.
@@ -45,15 +45,23 @@ pub struct Plan {
     pub power: PowerPlan,
 }
 
-/// Who the machine is, all derived from its name.
+/// Who the machine is.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Identity {
     /// Name.
     pub name: MachineName,
     /// SMBIOS system UUID, and IPMI System GUID.
     pub uuid: Uuid,
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// Product name.
+    pub product: String,
     /// Serial number.
     pub serial: String,
+    /// Asset tag of the chassis.
+    pub asset_tag: Option<String>,
+    /// SKU number.
+    pub sku: Option<String>,
 }
 
 /// The VM's NICs.
@@ -70,8 +78,16 @@ pub struct NicPlan {
     pub id: String,
     /// How it is connected.
     pub wiring: Wiring,
+    /// What the guest sees.
+    pub model: NicModel,
     /// Its address.
     pub mac: MacAddr,
+    /// MTU that the guest is told, in bytes.
+    pub mtu: Option<u16>,
+    /// It has a boot ROM.
+    pub boot_rom: bool,
+    /// A boot ROM in place of QEMU's.
+    pub rom_file: Option<PathBuf>,
 }
 
 /// Power policies.
@@ -93,10 +109,15 @@ pub struct PowerPlan {
 /// [`preconditions`], which shares `facts`.
 #[must_use]
 pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
+    let declared = &profile.identity;
     let identity = Identity {
         name: profile.name.clone(),
-        uuid: profile.name.uuid(),
-        serial: profile.name.serial(),
+        uuid: declared.uuid.unwrap_or_else(|| profile.name.uuid()),
+        manufacturer: declared.manufacturer.clone(),
+        product: declared.product.clone(),
+        serial: declared.serial.clone().unwrap_or_else(|| profile.name.serial()),
+        asset_tag: declared.asset_tag.clone(),
+        sku: declared.sku.clone(),
     };
     let network = NetworkPlan::render(profile);
     Plan {
@@ -121,7 +142,15 @@ impl NetworkPlan {
         let nic = |(index, nic): (usize, &crate::profile::document::Nic)| {
             let id = format!("nic{index}");
             let mac = nic.mac.unwrap_or_else(|| MacAddr::derived(profile.name.as_str(), &id));
-            NicPlan { id, wiring: nic.wiring, mac }
+            NicPlan {
+                id,
+                wiring: nic.wiring,
+                model: nic.model,
+                mac,
+                mtu: nic.mtu,
+                boot_rom: nic.boot_rom,
+                rom_file: nic.rom_file.clone(),
+            }
         };
         Self { nics: profile.nics.iter().enumerate().map(nic).collect() }
     }
@@ -147,26 +176,36 @@ impl Plan {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let Identity { name, uuid, serial } = &self.identity;
+        let Identity { name, uuid, manufacturer, product, serial, asset_tag, sku } = &self.identity;
         let _ = writeln!(out, "machine {name}\n  uuid    {uuid}\n  serial  {serial}");
+        let _ = writeln!(out, "  product {product} by {manufacturer}");
+        for (word, text) in [("asset  ", asset_tag), ("sku    ", sku)] {
+            if let Some(text) = text {
+                let _ = writeln!(out, "  {word} {text}");
+            }
+        }
         let _ = writeln!(out, "  run     {}", self.run_dir.display());
         let _ = writeln!(out, "  state   {}", self.state_dir.display());
         let _ = writeln!(out, "\nqemu");
         for disk in &self.qemu.create_disks {
-            let _ = writeln!(out, "  create {} (qcow2, {} bytes)", disk.path.display(), disk.bytes);
+            let _ = writeln!(out, "  {disk}");
         }
         if let Some(nvram) = &self.qemu.nvram {
             let (from, to) = (nvram.template.display(), nvram.path.display());
             let _ = writeln!(out, "  copy {from} to {to} unless it is there");
+        }
+        if let Some(swtpm) = &self.qemu.swtpm {
+            let _ = writeln!(out, "  TPM state in {}", swtpm.state_dir.display());
+            let _ = writeln!(out, "  beside it: {}", swtpm.line());
         }
         let _ = writeln!(out, "  {}", self.qemu.binary.display());
         for line in self.qemu.lines() {
             let _ = writeln!(out, "    {line}");
         }
         let _ = writeln!(out, "\nnetwork");
-        for NicPlan { id, wiring, mac } in &self.network.nics {
+        for NicPlan { id, wiring, model, mac, .. } in &self.network.nics {
             let Wiring::User = wiring;
-            let _ = writeln!(out, "  {id}  {mac}  user");
+            let _ = writeln!(out, "  {id}  {mac}  {}  user", model.driver());
         }
         if self.network.nics.is_empty() {
             let _ = writeln!(out, "  no NIC");
@@ -176,6 +215,7 @@ impl Plan {
         let restore = match power.restore {
             Restore::AlwaysOn => "always-on",
             Restore::AlwaysOff => "always-off",
+            Restore::Previous => "previous",
         };
         let policy = match power.soft_policy {
             SoftPolicy::Leave => "leave",
@@ -201,20 +241,26 @@ impl Plan {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let mut steps =
             vec![quoted(&["mkdir", "-p", "--", &text(&self.run_dir), &text(&self.state_dir)])];
-        for disk in &self.qemu.create_disks {
-            let path = std::path::Path::new(".").join(&disk.path);
-            let (path, bytes) = (text(&path), disk.bytes.to_string());
-            let create = quoted(&["qemu-img", "create", "-q", "-f", "qcow2", &path, &bytes]);
-            steps.push(format!("{{ {} || {create}; }}", quoted(&["test", "-e", &path])));
-        }
+        steps.extend(self.qemu.create_disks.iter().map(CreateDisk::shell));
         if let Some(nvram) = &self.qemu.nvram {
             steps.push(quoted(&["cp", "-n", "--", &text(&nvram.template), &text(&nvram.path)]));
+        }
+        let mut tpm_socket = None;
+        if let Some(swtpm) = &self.qemu.swtpm {
+            let socket = self.run_dir.join("tpm.sock");
+            steps.push(quoted(&["mkdir", "-p", "--", &text(&swtpm.state_dir)]));
+            steps.push(swtpm.shell(&text(&socket)));
+            tpm_socket = Some(text(&socket).replace(',', ",,"));
         }
         let switches = self.qemu.lines().map(|line| match line.as_str() {
             "-chardev 'socket,id=console0,fd=4'" => {
                 "-chardev 'stdio,id=console0,signal=off'".into()
             }
             "-chardev 'socket,id=qmp0,fd=3'" => "-chardev 'null,id=qmp0'".into(),
+            "-chardev 'socket,id=tpm0-emulator,fd=5'" => {
+                let socket = tpm_socket.as_deref().unwrap_or_default();
+                quoted(&["-chardev", &format!("socket,id=tpm0-emulator,path={socket}")])
+            }
             _ => line,
         });
         let program = quoted(&[&text(&self.qemu.binary)]);

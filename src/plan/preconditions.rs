@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use crate::plan::facts::{Access, FileFact, HostFacts};
-use crate::profile::check::Password;
+use crate::profile::check::{Disk, Password};
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::{Accel, FirmwareMode};
+use crate::profile::variables::nearest;
 use crate::profile::{Key, Profile, Sources};
+use crate::value::ImageFormat;
 
 /// All that stands between this profile and a start on this host. Without an error in it,
 /// [`crate::plan::render`] gives a plan that can be carried out.
@@ -31,31 +33,65 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
             findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
         }
     }
+    if let Some(path) = profile.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref())
+        && let Some(reason) = facts.bad_password_files.get(path)
+    {
+        let at = At::Key(Key::from("vnc.password_file"));
+        findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
+    }
+    for (index, nic) in profile.nics.iter().enumerate() {
+        if let Some(path) = &nic.rom_file {
+            findings.extend(needed(&format!("nics.{index}.rom_file"), path, facts));
+        }
+    }
+    if let Some(path) = &profile.firmware.vars_template {
+        findings.extend(needed("firmware.vars_template", path, facts));
+    }
     accelerator(profile, facts, &mut findings);
-    if profile.firmware.mode == FirmwareMode::Uefi && facts.uefi.is_none() {
-        let at = At::Key(Key::from("firmware.mode"));
-        let finding = Finding::host(at, "UEFI firmware was asked for and OVMF is not installed");
-        findings.push(finding.with_help("install it (Debian: `ovmf`), or use mode `bios`"));
+    processor(profile, facts, &mut findings);
+    tpm(profile, facts, &mut findings);
+    let secure = profile.firmware.secure_boot;
+    let uefi = if secure { &facts.uefi_secure } else { &facts.uefi };
+    if profile.firmware.mode == FirmwareMode::Uefi && uefi.is_none() {
+        let (key, what, instead) = match (secure, &facts.uefi) {
+            (true, Some(_)) => (
+                "firmware.secure_boot",
+                "Secure Boot was asked for, and the OVMF that is installed has no build for it",
+                "leave `secure_boot` out",
+            ),
+            _ => (
+                "firmware.mode",
+                "UEFI firmware was asked for and OVMF is not installed",
+                "use mode `bios`",
+            ),
+        };
+        let finding = Finding::host(At::Key(Key::from(key)), what);
+        findings.push(finding.with_help(format!("install it (Debian: `ovmf`), or {instead}")));
     }
     findings.extend(qemu(profile, sources, facts));
     findings
 }
 
 fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
-    for (index, disk) in profile.disks.iter().enumerate() {
-        let key = format!("disks.{index}.path");
+    for disk in &profile.disks {
+        let key = |name: &str| At::Key(Key::from(format!("disks.{}.{name}", disk.index)));
         let path = disk.path.display();
         match (facts.file(&disk.path), disk.size) {
+            (FileFact::Missing, _) if disk.overlay.is_some() => {
+                let message = format!("the base of the overlay, {path}, is not there");
+                let help = "correct the path, or leave `overlay` out";
+                findings.push(Finding::error(key("path"), message).with_help(help));
+            }
             (FileFact::Missing, None) if !disk.asked_for => {
                 let message = format!("no disk: {path} is not there");
                 let help = "set `disks` (VM_DISK), or a size to create it (VM_DISK_SIZE); \
                             `disks = []` says that none is wanted";
-                findings.push(Finding::warning(At::Key(Key::from(key)), message).with_help(help));
+                findings.push(Finding::warning(key("path"), message).with_help(help));
             }
             (FileFact::Missing, None) => {
                 let message = format!("the disk {path} is not there");
                 let help = "correct the path, or set the disk's `size` (VM_DISK_SIZE) to create it";
-                findings.push(Finding::error(At::Key(Key::from(key)), message).with_help(help));
+                findings.push(Finding::error(key("path"), message).with_help(help));
             }
             (FileFact::Missing, Some(_)) => {
                 let parent = disk.path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -65,11 +101,66 @@ fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
                     let message =
                         format!("the disk {path} cannot be created: no directory {parent}");
                     let help = "create the directory, or correct the path";
-                    findings.push(Finding::error(At::Key(Key::from(key)), message).with_help(help));
+                    findings.push(Finding::error(key("path"), message).with_help(help));
                 }
             }
-            _ => findings.extend(needed(&key, &disk.path, facts)),
+            (fact, _) => {
+                let lacking = needed(&format!("disks.{}.path", disk.index), &disk.path, facts);
+                match (lacking, fact) {
+                    (Some(finding), _) => findings.push(finding),
+                    (None, FileFact::File(found)) => image(disk, found, facts, findings),
+                    (None, _) => image(disk, ImageFormat::Raw, facts, findings),
+                }
+            }
         }
+    }
+}
+
+/// An image that is there is what the profile says of it.
+fn image(disk: &Disk, found: ImageFormat, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let key = |name: &str| At::Key(Key::from(format!("disks.{}.{name}", disk.index)));
+    let path = disk.path.display();
+    match disk.format {
+        Some(ImageFormat::Raw) if found != ImageFormat::Raw => findings.push(
+            Finding::warning(
+                key("format"),
+                format!("{path} looks like {}, and `format` is `raw`", found.driver()),
+            )
+            .with_help(
+                "the guest will see the bytes of the file; leave `format` out to have it read",
+            ),
+        ),
+        Some(format) if found != format => findings.push(
+            Finding::error(
+                key("format"),
+                format!("{path} is {}, and `format` is `{}`", found.driver(), format.driver()),
+            )
+            .with_help("leave `format` out: it is read from the image"),
+        ),
+        _ => {}
+    }
+    if let Some(expected) = disk.sha256 {
+        match facts.sha256.get(&disk.path) {
+            Some(found) if *found == expected => {}
+            Some(found) => findings.push(
+                Finding::error(key("sha256"), format!("the SHA-256 of {path} is {found}"))
+                    .with_help("it is another image than the one that was meant; get that, or write this sum"),
+            ),
+            None => {
+                let message = format!("the SHA-256 of {path} cannot be told: it could not be read");
+                findings.push(Finding::host(key("sha256"), message));
+            }
+        }
+    }
+    if disk.overlay.is_some()
+        && let (Some(size), Some(base)) = (disk.size, facts.disk_bytes.get(&disk.path))
+        && size.bytes() < *base
+    {
+        let message = format!("`size` is {} bytes, and the base, {path}, is {base}", size.bytes());
+        findings
+            .push(Finding::error(key("size"), message).with_help(
+                "the end of the base would be cut off; write more, or leave `size` out",
+            ));
     }
 }
 
@@ -106,6 +197,61 @@ fn accelerator(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>
             Finding::host(at, format!("KVM was asked for and is not usable: {reason}"))
                 .with_help(format!("{help}; or use `auto` or `tcg`")),
         ),
+    }
+}
+
+fn processor(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let unknown = |key: &str, what: &str, name: &str, known: &Option<Vec<String>>, all: &str| {
+        let known = known.as_ref()?;
+        if known.iter().any(|known| known == name) {
+            return None;
+        }
+        let message = format!("this QEMU has no {what} `{name}`");
+        let near = nearest(name, known.iter().map(String::as_str));
+        let help = near.map_or_else(
+            || format!("`qemu-system-x86_64 {all} help` lists them"),
+            |near| format!("did you mean `{near}`?"),
+        );
+        Some(Finding::error(At::Key(Key::from(key)), message).with_help(help))
+    };
+    let machine = &profile.machine;
+    let name = &machine.machine_type;
+    findings.extend(unknown(
+        "machine.type",
+        "machine type",
+        name,
+        &facts.machine_types,
+        "-machine",
+    ));
+    let Some(cpu) = &machine.cpu else { return };
+    let model = cpu.split(',').next().unwrap_or_default();
+    findings.extend(unknown("machine.cpu", "CPU model", model, &facts.cpu_models, "-cpu"));
+    if model == "host" && machine.accel == Accel::Auto && facts.kvm != Access::Usable {
+        findings.push(
+            Finding::host(
+                At::Key(Key::from("machine.cpu")),
+                "`machine.cpu` is `host`, which needs KVM, and KVM is not usable",
+            )
+            .with_help("leave `cpu` out: it is then `host` with KVM, and else `max`"),
+        );
+    }
+}
+
+fn tpm(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let Some(tpm) = &profile.tpm else { return };
+    if facts.swtpm.is_none() {
+        let message = format!("a TPM was asked for and there is no `{}`", tpm.binary.display());
+        findings.push(
+            Finding::host(At::Key(Key::from("tpm")), message)
+                .with_help("install it (Debian: `swtpm`), or leave `tpm` out"),
+        );
+    }
+    if profile.state_dir.as_os_str().as_encoded_bytes().contains(&b',') {
+        let message = "a TPM was asked for, and `state_dir` has a comma, which swtpm cannot read";
+        findings.push(
+            Finding::error(At::Key(Key::from("state_dir")), message)
+                .with_help("use another directory"),
+        );
     }
 }
 

@@ -53,7 +53,7 @@ impl Key {
     /// but what is known to be harmless, since a misspelt password is still a password.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        const HARMLESS: [&str; 3] = ["name", "password_file", "privilege"];
+        const HARMLESS: [&str; 4] = ["name", "password_file", "privilege", "enabled"];
         let last = self.segments().next_back().unwrap_or_default();
         Self::from("ipmi.users").contains(self) && !HARMLESS.contains(&last)
             || last.contains("pass") && !HARMLESS.contains(&last)

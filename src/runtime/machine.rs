@@ -21,7 +21,10 @@ use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{Command, Message};
 use crate::runtime::{bmc, console};
-use crate::value::BootDevice;
+use crate::value::{BootDevice, Secret};
+
+/// Name of the file in the state directory that says how the machine was when the program ended.
+pub(super) const LAST_POWER: &str = "last-power";
 
 /// Lines of QEMU's output that are kept to say why it ended.
 const KEPT_LINES: usize = 4;
@@ -58,6 +61,7 @@ struct Running {
     /// Counts processes: what is still under way from an old one must not be taken for the new one's.
     number: u64,
     pid: i32,
+    swtpm: Option<i32>,
     qmp: Qmp,
     /// The monitor has closed: no more events.
     closed: bool,
@@ -68,6 +72,7 @@ struct Running {
 
 struct Machine {
     plan: Plan,
+    vnc_password: Option<Secret>,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -77,11 +82,14 @@ struct Machine {
     console: mpsc::Sender<console::Input>,
     /// For the BMC, in order; its inbox may be full of console output.
     reports: VecDeque<(Status, Event)>,
+    /// The program is to end: what follows is not what the machine was told to be.
+    ending: bool,
     done: bool,
 }
 
 pub(super) async fn run(
     plan: Plan,
+    vnc_password: Option<Secret>,
     mut inbox: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
     bmc: mpsc::Sender<bmc::Input>,
@@ -97,8 +105,10 @@ pub(super) async fn run(
     let driver = Driver::new(plan.power.driver(&plan.qemu));
     let mut machine = Machine {
         plan,
+        vnc_password,
         driver,
         running: None,
+        ending: false,
         processes: 0,
         last_failure: None,
         sender,
@@ -169,6 +179,7 @@ impl Machine {
                 }
             }
             Input::End => {
+                self.ending = true;
                 self.drive(|driver, effects| driver.handle_end(host::now(), effects)).await
             }
             Input::Query(reply) => {
@@ -211,6 +222,9 @@ impl Machine {
             }
             Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
                 (Some(Command::QmpCapabilities), Ok(_)) => {
+                    if let Some(password) = self.vnc_password.clone() {
+                        self.send(Command::SetPassword { protocol: "vnc", password });
+                    }
                     self.drive(|driver, effects| driver.handle_monitor_ready(host::now(), effects))
                         .await;
                 }
@@ -227,9 +241,13 @@ impl Machine {
 
     /// A child was reaped: QEMU, or as PID 1 anybody's.
     async fn exited(&mut self, exit: Exit) {
-        if let Some(running) = self.running.as_mut().filter(|running| running.pid == exit.pid) {
+        let Some(running) = &mut self.running else { return };
+        if running.pid == exit.pid {
             running.exit = Some(exit);
             self.ended().await;
+        } else if running.swtpm == Some(exit.pid) && !exit.clean {
+            // It ends by itself when QEMU lets go of it.
+            warn!(how = exit.how, "the TPM emulator has ended; the guest's TPM is dead");
         }
     }
 
@@ -280,9 +298,7 @@ impl Machine {
     async fn spawn(&mut self, argv: &[String]) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
-        let binary = &self.plan.qemu.binary;
-        let process = process::spawn(binary, argv)
-            .map_err(|error| format!("{} cannot be started: {error}", binary.display()))?;
+        let process = process::spawn(&self.plan.qemu.binary, argv, self.plan.qemu.swtpm.as_ref())?;
         let sender = self.sender.clone();
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));
@@ -295,6 +311,7 @@ impl Machine {
         self.running = Some(Running {
             number,
             pid: process.pid,
+            swtpm: process.swtpm,
             qmp,
             closed: false,
             exit: None,
@@ -333,24 +350,34 @@ impl Machine {
         }
         let word = if status.power == Power::On { "on" } else { "off" };
         self.write_state("power.state", word);
+        if !self.ending && status.operation.is_none() {
+            let path = self.plan.state_dir.join(LAST_POWER);
+            if let Err(error) = write_if_new(&path, word, dirs::write_whole) {
+                warn!(%error, "the power state cannot be kept");
+            }
+        }
         self.reports.push_back((status, event));
     }
 
     /// Files for scripts that read them; nobody here does.
     fn write_state(&self, name: &str, word: &str) {
         let path = self.plan.run_dir.join(name);
-        if let Err(error) = write_word(&path, word) {
+        if let Err(error) = write_if_new(&path, word, dirs::replace) {
             warn!(%error, "a state file cannot be written");
         }
     }
 }
 
-fn write_word(path: &Path, word: &str) -> std::io::Result<()> {
+fn write_if_new(
+    path: &Path,
+    word: &str,
+    write: impl FnOnce(&Path, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let line = format!("{word}\n");
     if fs_err::read_to_string(path).is_ok_and(|old| old == line) {
         return Ok(());
     }
-    dirs::replace(path, line.as_bytes())
+    write(path, line.as_bytes())
 }
 
 fn boot_word(boot: Option<Override>) -> &'static str {

@@ -66,6 +66,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let fail = |finding: Finding| vec![finding];
     let passwords = passwords(&plan).map_err(fail)?;
+    let vnc_password = vnc_password(&plan).map_err(fail)?;
     let _locks = directories(&plan).map_err(fail)?;
     let udp = bind(&plan).map_err(fail)?;
     vnc_port_is_free(&plan).map_err(fail)?;
@@ -81,8 +82,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
-    let restores_on = plan.power.restore == Restore::AlwaysOn;
-    let engine = BmcConfig::new(&plan.ipmi, passwords, restores_on);
+    let restores_on = restores_on(&plan).map_err(fail)?;
+    let engine = BmcConfig::new(&plan.ipmi, passwords, plan.power.restore);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
@@ -114,6 +115,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let run_dir = plan.run_dir.clone();
     let mut machine = tokio::task::spawn_local(machine::run(
         plan,
+        vnc_password,
         machine_inbox,
         machine_sender.clone(),
         bmc_sender.clone(),
@@ -159,6 +161,35 @@ fn passwords(plan: &Plan) -> Result<Vec<Secret>, Finding> {
         }),
     };
     plan.ipmi.users.iter().enumerate().map(read).collect()
+}
+
+fn vnc_password(plan: &Plan) -> Result<Option<Secret>, Finding> {
+    let file = plan.qemu.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref());
+    let read = |path: &std::path::PathBuf| {
+        facts::vnc_password(path).map_err(|reason| {
+            host(key("vnc.password_file"), format!("{}: {reason}", path.display()))
+        })
+    };
+    file.map(read).transpose()
+}
+
+/// Whether the machine is to be started now.
+fn restores_on(plan: &Plan) -> Result<bool, Finding> {
+    match plan.power.restore {
+        Restore::AlwaysOn => Ok(true),
+        Restore::AlwaysOff => Ok(false),
+        Restore::Previous => {
+            let path = plan.state_dir.join(machine::LAST_POWER);
+            match std::fs::read_to_string(&path) {
+                Ok(word) => Ok(word.trim() != "off"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                Err(error) => Err(host(
+                    key("state_dir"),
+                    format!("the last power state, {}: {error}", path.display()),
+                )),
+            }
+        }
+    }
 }
 
 /// Makes both directories, and keeps other programs out of them.
@@ -209,7 +240,7 @@ fn bind(plan: &Plan) -> Result<tokio::net::UdpSocket, Finding> {
 
 /// QEMU would only say so when it is started, and the machine would be off without a word.
 fn vnc_port_is_free(plan: &Plan) -> Result<(), Finding> {
-    let Some(port) = plan.qemu.vnc_port else { return Ok(()) };
+    let Some(port) = plan.qemu.vnc.as_ref().map(|vnc| vnc.port) else { return Ok(()) };
     match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
         Ok(_) => Ok(()),
         Err(error) => Err(host(key("vnc.port"), format!("TCP port {port} for VNC: {error}"))
@@ -222,10 +253,12 @@ fn vnc_port_is_free(plan: &Plan) -> Result<(), Finding> {
 fn prepare_files(plan: &Plan) -> Result<(), Finding> {
     for disk in &plan.qemu.create_disks {
         let path = disk.path.display();
-        process::create_disk(disk).map_err(|reason| {
+        let created = process::create_disk(disk).map_err(|reason| {
             host(key("disks"), format!("the disk {path} cannot be created: {reason}"))
         })?;
-        info!(%path, bytes = disk.bytes, "disk created");
+        if created {
+            info!("{disk}");
+        }
     }
     if let Some(nvram) = &plan.qemu.nvram {
         dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| {

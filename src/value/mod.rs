@@ -3,12 +3,14 @@
 //! Everything here is a plain value that can only be made legal; nothing reads a file or a clock.
 
 mod boot;
+mod image;
 mod mac;
 mod name;
 mod secret;
 mod size;
 
 pub use boot::BootDevice;
+pub use image::{ImageFormat, Sha256Sum};
 pub use mac::MacAddr;
 pub use name::MachineName;
 pub use secret::Secret;

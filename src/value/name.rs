@@ -39,6 +39,12 @@ impl MachineName {
         let digits = self.uuid().simple().to_string();
         digits[20..].to_uppercase()
     }
+
+    /// The serial number of the disk at this place in the list, at most 20 bytes.
+    #[must_use]
+    pub fn disk_serial(&self, index: usize) -> String {
+        format!("{}-{index}", self.serial())
+    }
 }
 
 impl FromStr for MachineName {

@@ -10,6 +10,7 @@ use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::Privilege;
 
@@ -23,6 +24,7 @@ pub fn engine() -> Bmc {
         name: name.into(),
         password: Secret::new(format!("{name}-secret")).unwrap(),
         privilege,
+        enabled: true,
     };
     let config = Config {
         users: vec![
@@ -33,7 +35,7 @@ pub fn engine() -> Bmc {
         cipher_suites: vec![17, 3],
         guid: GUID,
         advertised_port: 6231,
-        restores_on: true,
+        restore: Restore::AlwaysOn,
     };
     Bmc::new(config, [7; 32])
 }

@@ -2,6 +2,7 @@
 
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::Privilege;
 
@@ -12,11 +13,12 @@ pub fn engine() -> Bmc {
             name: b"admin".to_vec(),
             password: Secret::new("vector").unwrap(),
             privilege: Privilege::ADMINISTRATOR,
+            enabled: true,
         }],
         cipher_suites: vec![17, 3],
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
-        restores_on: true,
+        restore: Restore::AlwaysOn,
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status { power: Power::On, operation: None, fault: false };

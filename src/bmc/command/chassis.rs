@@ -4,6 +4,7 @@ use crate::bmc::boot;
 use crate::bmc::command::{Context, exactly};
 use crate::bmc::event::Request;
 use crate::machine::{self, Power, Refusal};
+use crate::profile::document::Restore;
 use crate::wire::code::CompletionCode;
 
 /// Get Chassis Capabilities (section 28.1): no switch is locked, all devices are at the BMC.
@@ -24,7 +25,11 @@ pub(super) fn get_status(
     let core = &context.core;
     let on = u8::from(core.machine.power == Power::On);
     let fault = u8::from(core.machine.fault);
-    let restore = if core.restores_on { 0b10 } else { 0b00 };
+    let restore = match core.restore {
+        Restore::AlwaysOff => 0b00,
+        Restore::Previous => 0b01,
+        Restore::AlwaysOn => 0b10,
+    };
     let last_event = u8::from(core.started_by_ipmi) << 4 | fault << 3;
     Ok(vec![restore << 5 | fault << 3 | on, last_event, 0x00])
 }

@@ -1,23 +1,31 @@
-//! `[firmware]`, `[boot]` and `[kernel]`.
+//! `[firmware]`.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::value::BootDevice;
-
 /// BIOS or UEFI.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Firmware {
     /// `bios` (SeaBIOS) or `uefi` (OVMF; its variables are kept in the state directory).
+    #[schemars(example = &"uefi")]
     pub mode: FirmwareMode,
+    /// UEFI Secure Boot: OVMF's build with System Management Mode, and variables with Microsoft's
+    /// keys enrolled.
+    #[schemars(example = true)]
+    pub secure_boot: bool,
+    /// Template of the UEFI variables, such as one with keys of your own enrolled; copied to the
+    /// state directory once. Default: OVMF's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/vm/OVMF_VARS_4M.fd")]
+    pub vars_template: Option<PathBuf>,
 }
 
 impl Default for Firmware {
     fn default() -> Self {
-        Self { mode: FirmwareMode::Bios }
+        Self { mode: FirmwareMode::Bios, secure_boot: false, vars_template: None }
     }
 }
 
@@ -29,38 +37,4 @@ pub enum FirmwareMode {
     Bios,
     /// OVMF.
     Uefi,
-}
-
-/// Boot order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Boot {
-    /// Kinds of device, most wanted first. Kinds that are not named come last.
-    #[schemars(extend("uniqueItems" = true))]
-    pub order: Vec<BootDevice>,
-    /// How long the firmware shows its boot menu, in milliseconds; 0: not at all.
-    #[schemars(range(max = 65535))]
-    pub menu_timeout_ms: u32,
-}
-
-impl Default for Boot {
-    fn default() -> Self {
-        Self { order: vec![BootDevice::Disk], menu_timeout_ms: 0 }
-    }
-}
-
-/// A Linux kernel to boot directly.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Kernel {
-    /// Kernel image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
-    pub path: Option<PathBuf>,
-    /// Initial RAM disk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub initrd: Option<PathBuf>,
-    /// Kernel command line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmdline: Option<String>,
 }

@@ -12,48 +12,76 @@ use crate::value::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Ipmi {
     /// UDP port.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), example = 6230)]
     pub port: u16,
     /// Network interface or IP address to serve on. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"eth1")]
     pub bind: Option<String>,
     /// The port that clients see, for a port mapping such as `-p 6231:623/udp`; Serial-over-LAN
     /// names it. Default: `port`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), example = 6231)]
     pub advertised_port: Option<u16>,
+    /// RMCP+ cipher suites that are offered, by number (v2.0 table 22-20), most wanted first.
+    #[schemars(length(min = 1), inner(range(min = 3, max = 17)), extend("uniqueItems" = true), example = [17])]
+    pub cipher_suites: Vec<u8>,
     /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
-    #[schemars(length(max = 14))]
+    #[schemars(length(max = 14), example = [serde_json::json!({"name": "admin", "password_file": "/run/secrets/ipmi"})])]
     pub users: Vec<User>,
 }
 
 impl Default for Ipmi {
     fn default() -> Self {
-        Self { port: 623, bind: None, advertised_port: None, users: Vec::new() }
+        Self {
+            port: 623,
+            bind: None,
+            advertised_port: None,
+            cipher_suites: vec![17, 3],
+            users: Vec::new(),
+        }
     }
 }
 
 /// An IPMI user.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
     /// User name, 1 to 16 bytes. Default for the first user: `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), example = &"operator")]
     pub name: Option<String>,
     /// Password, 1 to 20 bytes; better is `password_file`. Default for the first user: `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"correct horse")]
     pub password: Option<Secret>,
-    /// File that holds the password; one line end after it is dropped.
+    /// File that holds the password; one line end after it is dropped. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/run/secrets/ipmi")]
     pub password_file: Option<PathBuf>,
     /// Highest privilege level that the user can have.
+    #[schemars(example = &"operator")]
     pub privilege: UserPrivilege,
+    /// The user can log in.
+    #[schemars(example = false)]
+    pub enabled: bool,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            name: None,
+            password: None,
+            password_file: None,
+            privilege: UserPrivilege::Administrator,
+            enabled: true,
+        }
+    }
 }
 
 /// Privilege level of a user (IPMI v2.0 section 6.8).
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum UserPrivilege {
@@ -62,6 +90,5 @@ pub enum UserPrivilege {
     /// Reads, switches power, sets boot devices.
     Operator,
     /// Everything.
-    #[default]
     Administrator,
 }

@@ -2,24 +2,38 @@
 //!
 //! The doc comments here are the descriptions in the JSON Schema.
 
+mod boot;
+mod cdrom;
+mod disk;
 mod firmware;
+mod identity;
 mod ipmi;
+mod kernel;
 mod machine;
 mod nic;
 mod power;
-mod storage;
+mod qemu;
+mod tpm;
+mod vnc;
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use firmware::{Boot, Firmware, FirmwareMode, Kernel};
+pub use boot::Boot;
+pub use cdrom::Cdrom;
+pub use disk::{Disk, DiskBus, Overlay};
+pub use firmware::{Firmware, FirmwareMode};
+pub use identity::Identity;
 pub use ipmi::{Ipmi, User, UserPrivilege};
-pub use machine::{Accel, Machine, Qemu, Vnc};
-pub use nic::{Nic, Wiring};
+pub use kernel::Kernel;
+pub use machine::{Accel, Machine};
+pub use nic::{Nic, NicModel, Wiring};
 pub use power::{Power, Restore, SoftPolicy};
-pub use storage::{Cdrom, Disk};
+pub use qemu::Qemu;
+pub use tpm::{Tpm, TpmModel};
+pub use vnc::Vnc;
 
 use crate::value::MachineName;
 
@@ -32,16 +46,21 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<MachineName>,
     /// Log at debug level.
+    #[schemars(example = true)]
     pub debug: bool,
     /// Directory of sockets and other files of the running program. Default: `/var/run/qemu` for
     /// root, else `qemu-bmc/NAME` in the user's runtime directory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/var/run/qemu")]
     pub run_dir: Option<PathBuf>,
     /// Directory of all state that outlives a restart. Default: `/var/lib/qemu-bmc` for root, else
     /// `qemu-bmc/NAME` in the user's state directory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/var/lib/qemu-bmc")]
     pub state_dir: Option<PathBuf>,
-    /// Processor, memory, accelerator.
+    /// Who the machine says it is: to its guest by SMBIOS, to others by IPMI.
+    pub identity: Identity,
+    /// Board, processors, memory.
     pub machine: Machine,
     /// BIOS or UEFI.
     pub firmware: Firmware,
@@ -56,6 +75,12 @@ pub struct Document {
     pub kernel: Option<Kernel>,
     /// Network interfaces of the VM.
     pub nics: Vec<Nic>,
+    /// A TPM 2.0, emulated by swtpm. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<Tpm>,
+    /// A random number generator (virtio-rng). UEFI's network boot needs one.
+    #[schemars(example = false)]
+    pub rng: bool,
     /// Graphical console.
     pub vnc: Vnc,
     /// The BMC on the network.
@@ -73,6 +98,7 @@ impl Default for Document {
             debug: false,
             run_dir: None,
             state_dir: None,
+            identity: Identity::default(),
             machine: Machine::default(),
             firmware: Firmware::default(),
             boot: Boot::default(),
@@ -80,6 +106,8 @@ impl Default for Document {
             cdroms: Vec::new(),
             kernel: None,
             nics: Vec::new(),
+            tpm: None,
+            rng: true,
             vnc: Vnc::default(),
             ipmi: Ipmi::default(),
             power: Power::default(),

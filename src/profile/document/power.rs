@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Power {
     /// Power state when the program starts.
+    #[schemars(example = &"previous")]
     pub restore: Restore,
     /// How long the guest may take for a soft shutdown, in seconds.
-    #[schemars(range(min = 1, max = 86400))]
+    #[schemars(range(min = 1, max = 86400), example = 60)]
     pub soft_limit_s: u32,
     /// What happens when a soft shutdown has not ended within its limit.
+    #[schemars(example = &"force")]
     pub soft_policy: SoftPolicy,
     /// Time off within a power cycle, in seconds.
-    #[schemars(range(max = 255))]
+    #[schemars(range(max = 255), example = 5)]
     pub cycle_interval_s: u32,
     /// How long the guest may take to shut down when the program is stopped, in seconds. Keep it
     /// below the container engine's own limit (Docker: 10 s).
-    #[schemars(range(max = 86400))]
+    #[schemars(range(max = 86400), example = 60)]
     pub stop_limit_s: u32,
 }
 
@@ -43,6 +45,8 @@ pub enum Restore {
     AlwaysOn,
     /// The machine stays off.
     AlwaysOff,
+    /// As it was when the program ended; the first time: on.
+    Previous,
 }
 
 /// What happens when a soft shutdown has not ended within its limit.

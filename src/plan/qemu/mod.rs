@@ -1,24 +1,34 @@
 //! QEMU's command line.
 
+mod board;
+mod network;
+mod storage;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::machine::boot::{BootOrder, boot_order};
 use crate::plan::argv::Switch;
-use crate::plan::facts::{Access, FileFact, HostFacts};
+use crate::plan::facts::{Access, HostFacts};
 use crate::plan::{Identity, NetworkPlan};
 use crate::profile::Profile;
-use crate::profile::document::{Accel, FirmwareMode, Wiring};
+use crate::profile::check::Vnc;
+use crate::profile::document::Accel;
 use crate::qmp::Command;
-use crate::value::BootDevice;
+use crate::value::{BootDevice, ImageFormat};
 
 /// File descriptor at which QEMU finds our private QMP connection.
 pub const QMP_FD: i32 = 3;
 /// File descriptor at which QEMU finds the serial console.
 pub const CONSOLE_FD: i32 = 4;
+/// File descriptor at which QEMU finds the TPM emulator.
+pub const TPM_FD: i32 = 5;
+/// File descriptor at which the TPM emulator finds QEMU.
+pub const SWTPM_FD: i32 = 3;
 /// ID of the character device of the first serial port.
 pub const CONSOLE_CHARDEV: &str = "console0";
 /// Name of the QMP socket for the user's own tools, in the run directory.
@@ -31,12 +41,14 @@ pub struct QemuPlan {
     pub binary: PathBuf,
     /// The profile's boot order.
     pub boot_order: Vec<BootDevice>,
-    /// Images to create if they are missing.
+    /// Images to create.
     pub create_disks: Vec<CreateDisk>,
     /// The UEFI variable store.
     pub nvram: Option<Nvram>,
-    /// TCP port of VNC.
-    pub vnc_port: Option<u16>,
+    /// The TPM emulator, a process beside QEMU's.
+    pub swtpm: Option<Swtpm>,
+    /// The graphical console, unless it is off.
+    pub vnc: Option<Vnc>,
     /// The machine runs on KVM.
     pub kvm: bool,
     switches: Vec<Switch>,
@@ -49,8 +61,34 @@ pub struct QemuPlan {
 pub struct CreateDisk {
     /// Where.
     pub path: PathBuf,
-    /// Size of the disk in bytes.
-    pub bytes: u64,
+    /// Its format.
+    pub format: ImageFormat,
+    /// Size of the disk in bytes; `null`: that of the base.
+    pub bytes: Option<u64>,
+    /// The image below it, which is not written to.
+    pub base: Option<Base>,
+    /// Take away the one that is there.
+    pub anew: bool,
+}
+
+/// The image below an overlay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Base {
+    /// Where.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: ImageFormat,
+}
+
+/// A TPM emulator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Swtpm {
+    /// Program.
+    pub binary: PathBuf,
+    /// Directory of its state.
+    pub state_dir: PathBuf,
+    /// Its arguments. Descriptor 3 is its connection to QEMU.
+    pub argv: Vec<String>,
 }
 
 /// The UEFI variable store.
@@ -75,7 +113,8 @@ impl QemuPlan {
             boot_order: profile.boot.order.clone(),
             create_disks: Vec::new(),
             nvram: None,
-            vnc_port: profile.vnc_port,
+            swtpm: None,
+            vnc: profile.vnc.clone(),
             kvm: match profile.machine.accel {
                 Accel::Auto => facts.kvm == Access::Usable,
                 Accel::Kvm => true,
@@ -85,12 +124,13 @@ impl QemuPlan {
             bootable: Vec::new(),
         };
         plan.machine(profile, facts, identity, plan.kvm);
-        plan.display(profile);
+        plan.display();
         plan.boot(profile);
         plan.disks(profile, facts);
         plan.cdroms(profile);
         plan.nics(network);
-        plan.entropy();
+        plan.tpm(profile, facts);
+        plan.entropy(profile);
         plan.serial();
         plan.monitors(profile);
         // QEMU needs none of these after its start, and the guest must not have them.
@@ -116,10 +156,9 @@ impl QemuPlan {
 
     /// The arguments of an ordinary start, one switch a line, quoted for a shell.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.switches_with(&boot_order(&self.boot_order, None)).into_iter().map(|switch| {
-            shlex::try_join(switch.arguments().iter().map(String::as_str))
-                .expect("the profile was checked for zero bytes")
-        })
+        self.switches_with(&boot_order(&self.boot_order, None))
+            .into_iter()
+            .map(|switch| words(&switch.arguments()))
     }
 
     /// The QMP commands that make the next reset boot in this order.
@@ -179,152 +218,6 @@ impl QemuPlan {
         self.switches.push(Switch::json(name, value));
     }
 
-    fn machine(&mut self, profile: &Profile, facts: &HostFacts, identity: &Identity, kvm: bool) {
-        self.list("-name", [("guest", identity.name.as_str())]);
-        self.flag("-nodefaults");
-        self.flag("-no-user-config");
-
-        let mut machine = vec![("", "q35"), ("accel", if kvm { "kvm" } else { "tcg" })];
-        // With graphics off, SeaBIOS talks on the serial port as well; a VGA card still works.
-        machine.push(("graphics", "off"));
-        if let (FirmwareMode::Uefi, Some(uefi)) = (profile.firmware.mode, &facts.uefi) {
-            let path = profile.state_dir.join("uefi-vars.fd");
-            self.json(
-                "-blockdev",
-                json!({
-                    "driver": "raw",
-                    "node-name": "firmware-code",
-                    "read-only": true,
-                    "file": { "driver": "file", "filename": uefi.code },
-                }),
-            );
-            self.json(
-                "-blockdev",
-                json!({
-                    "driver": "raw",
-                    "node-name": "firmware-vars",
-                    "file": { "driver": "file", "filename": path },
-                }),
-            );
-            machine.extend([("pflash0", "firmware-code"), ("pflash1", "firmware-vars")]);
-            self.nvram = Some(Nvram { template: uefi.vars.clone(), path });
-        }
-        self.list("-machine", machine);
-        self.text("-cpu", if kvm { "host" } else { "max" });
-        self.text("-smp", profile.machine.cpus.to_string());
-        self.list("-m", [("size", format!("{}M", profile.machine.memory.mib()))]);
-        self.text("-uuid", identity.uuid.to_string());
-        self.list(
-            "-smbios",
-            [
-                ("type", "1"),
-                ("manufacturer", "qemu-bmc"),
-                ("product", "Virtual Server"),
-                ("serial", &identity.serial),
-            ],
-        );
-        self.list("-rtc", [("base", "utc")]);
-    }
-
-    fn display(&mut self, profile: &Profile) {
-        match profile.vnc_port {
-            Some(port) => {
-                self.json("-device", json!({ "driver": "VGA", "id": "vga0" }));
-                self.text("-vnc", format!(":{}", port - 5900));
-            }
-            None => self.text("-display", "none"),
-        }
-    }
-
-    fn boot(&mut self, profile: &Profile) {
-        let mut boot = vec![("strict", "off".to_owned())];
-        if profile.boot.menu_timeout_ms > 0 {
-            boot.push(("menu", "on".to_owned()));
-            boot.push(("splash-time", profile.boot.menu_timeout_ms.to_string()));
-        }
-        self.list("-boot", boot);
-        if let Some(kernel) = &profile.kernel {
-            self.text("-kernel", text_of(&kernel.path));
-            if let Some(initrd) = &kernel.initrd {
-                self.text("-initrd", text_of(initrd));
-            }
-            if let Some(cmdline) = &kernel.cmdline {
-                self.text("-append", cmdline);
-            }
-        }
-    }
-
-    fn disks(&mut self, profile: &Profile, facts: &HostFacts) {
-        for (index, disk) in profile.disks.iter().enumerate() {
-            let (protocol, format) = match facts.file(&disk.path) {
-                FileFact::File(format) => ("file", format.driver()),
-                FileFact::BlockDevice => ("host_device", "raw"),
-                FileFact::Missing | FileFact::Directory | FileFact::Unreadable(_) => {
-                    // Without a size this is a disk that need not be there.
-                    let Some(size) = disk.size else { continue };
-                    let (path, bytes) = (disk.path.clone(), size.bytes());
-                    self.create_disks.push(CreateDisk { path, bytes });
-                    ("file", "qcow2")
-                }
-            };
-            let (id, image) = (format!("disk{index}"), format!("disk{index}-image"));
-            self.json(
-                "-blockdev",
-                json!({
-                    "driver": format,
-                    "node-name": image,
-                    "discard": "unmap",
-                    "file": { "driver": protocol, "filename": disk.path, "discard": "unmap" },
-                }),
-            );
-            self.json("-device", json!({ "driver": "virtio-blk-pci", "id": id, "drive": image }));
-            self.bootable.push((BootDevice::Disk, id));
-        }
-    }
-
-    fn cdroms(&mut self, profile: &Profile) {
-        for (index, path) in profile.cdroms.iter().enumerate() {
-            let (id, image) = (format!("cdrom{index}"), format!("cdrom{index}-image"));
-            self.json(
-                "-blockdev",
-                json!({
-                    "driver": "raw",
-                    "node-name": image,
-                    "read-only": true,
-                    "file": { "driver": "file", "filename": path, "read-only": true },
-                }),
-            );
-            let bus = format!("ide.{index}");
-            let device = json!({ "driver": "ide-cd", "id": id, "bus": bus, "drive": image });
-            self.json("-device", device);
-            self.bootable.push((BootDevice::Cdrom, id));
-        }
-    }
-
-    fn nics(&mut self, network: &NetworkPlan) {
-        for nic in &network.nics {
-            let Wiring::User = nic.wiring;
-            self.json("-netdev", json!({ "type": "user", "id": nic.id }));
-            let device = json!({
-                "driver": "virtio-net-pci",
-                "id": nic.id,
-                "netdev": nic.id,
-                "mac": nic.mac,
-            });
-            self.json("-device", device);
-            self.bootable.push((BootDevice::Network, nic.id.clone()));
-        }
-    }
-
-    /// UEFI's network boot needs a random number generator.
-    fn entropy(&mut self) {
-        self.json("-object", json!({ "qom-type": "rng-builtin", "id": "rng0-source" }));
-        self.json(
-            "-device",
-            json!({ "driver": "virtio-rng-pci", "id": "rng0", "rng": "rng0-source" }),
-        );
-    }
-
     fn serial(&mut self) {
         self.list(
             "-chardev",
@@ -360,6 +253,76 @@ impl QemuPlan {
     }
 }
 
+impl CreateDisk {
+    /// The arguments of `qemu-img` that create it.
+    #[must_use]
+    pub fn qemu_img(&self) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            ["create", "-q", "-f", self.format.driver()].map(Into::into).into();
+        if let Some(base) = &self.base {
+            let base_path = absolute(&base.path);
+            arguments.extend(["-b".into(), base_path, "-F".into(), base.format.driver().into()]);
+        }
+        arguments.push(absolute(&self.path));
+        arguments.extend(self.bytes.map(|bytes| bytes.to_string()));
+        arguments
+    }
+
+    /// The same for a shell.
+    pub(super) fn shell(&self) -> String {
+        let mut create = vec!["qemu-img".to_owned()];
+        create.extend(self.qemu_img());
+        let path = absolute(&self.path);
+        if self.anew {
+            format!("{} && {}", words(&["rm", "-f", &path]), words(&create))
+        } else {
+            format!("{{ {} || {}; }}", words(&["test", "-e", &path]), words(&create))
+        }
+    }
+}
+
+impl fmt::Display for CreateDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "create {} ({}", self.path.display(), self.format.driver())?;
+        if let Some(bytes) = self.bytes {
+            write!(f, ", {bytes} bytes")?;
+        }
+        if let Some(base) = &self.base {
+            write!(f, ", over {}", base.path.display())?;
+        }
+        f.write_str(if self.anew { ") anew" } else { ") unless it is there" })
+    }
+}
+
+impl Swtpm {
+    /// Its command line, for a shell.
+    pub(super) fn line(&self) -> String {
+        let mut command = vec![text_of(&self.binary)];
+        command.extend(self.argv.iter().cloned());
+        words(&command)
+    }
+
+    /// A command that starts it on a socket, where there is nobody to hand it a descriptor.
+    pub(super) fn shell(&self, socket: &str) -> String {
+        let ours = format!("type=unixio,clientfd={SWTPM_FD}");
+        let theirs = format!("type=unixio,path={socket}");
+        let line = self.line().replace(&words(&[ours]), &words(&[theirs]));
+        format!("{line} --daemon")
+    }
+}
+
+/// Words for a shell.
+fn words<S: AsRef<str>>(words: &[S]) -> String {
+    shlex::try_join(words.iter().map(AsRef::as_ref))
+        .expect("the profile was checked for zero bytes")
+}
+
+/// A path as programs take it that read options and protocols from a name: it begins with `/` or
+/// `./`.
+fn absolute(path: &Path) -> String {
+    text_of(&Path::new(".").join(path))
+}
+
 /// A path of the profile, which was text when it was read.
 fn text_of(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -380,6 +343,10 @@ struct Form<'a> {
     create_disks: &'a [CreateDisk],
     /// The UEFI variable store.
     nvram: &'a Option<Nvram>,
+    /// The TPM emulator. Its connection to QEMU is QEMU's descriptor 5.
+    swtpm: &'a Option<Swtpm>,
+    /// File that holds VNC's password, which QEMU is told by its monitor.
+    vnc_password_file: Option<&'a Path>,
 }
 
 impl Serialize for QemuPlan {
@@ -390,6 +357,8 @@ impl Serialize for QemuPlan {
             boot_order: &self.boot_order,
             create_disks: &self.create_disks,
             nvram: &self.nvram,
+            swtpm: &self.swtpm,
+            vnc_password_file: self.vnc.as_ref().and_then(|vnc| vnc.password_file.as_deref()),
         }
         .serialize(serializer)
     }

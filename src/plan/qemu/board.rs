@@ -1,0 +1,178 @@
+//! Board, processors, firmware, display, TPM, random numbers.
+
+use serde_json::json;
+
+use super::{Nvram, QemuPlan, SWTPM_FD, Swtpm, TPM_FD, text_of};
+use crate::plan::Identity;
+use crate::plan::facts::HostFacts;
+use crate::profile::Profile;
+use crate::profile::document::{FirmwareMode, Machine};
+
+impl QemuPlan {
+    pub(super) fn machine(
+        &mut self,
+        profile: &Profile,
+        facts: &HostFacts,
+        identity: &Identity,
+        kvm: bool,
+    ) {
+        self.list("-name", [("guest", identity.name.as_str())]);
+        self.flag("-nodefaults");
+        self.flag("-no-user-config");
+
+        let mut machine = vec![
+            ("", profile.machine.machine_type.as_str()),
+            ("accel", if kvm { "kvm" } else { "tcg" }),
+        ];
+        // With graphics off, SeaBIOS talks on the serial port as well; a VGA card still works.
+        machine.push(("graphics", "off"));
+        machine.extend(self.uefi(profile, facts));
+        self.list("-machine", machine);
+        let cpu = if kvm { "host" } else { "max" };
+        self.text("-cpu", profile.machine.cpu.as_deref().unwrap_or(cpu));
+        self.smp(&profile.machine);
+        self.list("-m", [("size", format!("{}M", profile.machine.memory.mib()))]);
+        self.text("-uuid", identity.uuid.to_string());
+        self.smbios(identity);
+        self.list("-rtc", [("base", "utc")]);
+    }
+
+    fn smp(&mut self, machine: &Machine) {
+        let mut entries = vec![("", machine.cpus.to_string())];
+        let parts =
+            [("sockets", machine.sockets), ("cores", machine.cores), ("threads", machine.threads)];
+        entries
+            .extend(parts.into_iter().filter_map(|(name, count)| Some((name, count?.to_string()))));
+        self.list("-smp", entries);
+    }
+
+    /// System (type 1) and chassis (type 3) of the SMBIOS specification, sections 7.2 and 7.4.
+    fn smbios(&mut self, identity: &Identity) {
+        let common =
+            [("manufacturer", Some(&identity.manufacturer)), ("serial", Some(&identity.serial))];
+        let system = [("product", Some(&identity.product)), ("sku", identity.sku.as_ref())];
+        let chassis = [("asset", identity.asset_tag.as_ref())];
+        for (kind, rest) in [("1", &system[..]), ("3", &chassis[..])] {
+            let texts = common.iter().chain(rest);
+            let texts = texts.filter_map(|(name, text)| Some((*name, text.as_ref()?.as_str())));
+            self.list("-smbios", [("type", kind)].into_iter().chain(texts));
+        }
+    }
+
+    /// The entries of `-machine` for UEFI.
+    fn uefi(&mut self, profile: &Profile, facts: &HostFacts) -> Vec<(&'static str, &'static str)> {
+        let secure = profile.firmware.secure_boot;
+        let files = if secure { &facts.uefi_secure } else { &facts.uefi };
+        let (FirmwareMode::Uefi, Some(files)) = (profile.firmware.mode, files) else {
+            return Vec::new();
+        };
+        // Variables of the one are of no use to the other: a store without keys is not secure.
+        let name = if secure { "uefi-vars-secure-boot.fd" } else { "uefi-vars.fd" };
+        let path = profile.state_dir.join(name);
+        self.json(
+            "-blockdev",
+            json!({
+                "driver": "raw",
+                "node-name": "firmware-code",
+                "read-only": true,
+                "file": { "driver": "file", "filename": files.code },
+            }),
+        );
+        self.json(
+            "-blockdev",
+            json!({
+                "driver": "raw",
+                "node-name": "firmware-vars",
+                "file": { "driver": "file", "filename": path },
+            }),
+        );
+        let template = profile.firmware.vars_template.as_ref().unwrap_or(&files.vars).clone();
+        self.nvram = Some(Nvram { template, path });
+        let mut entries = vec![("pflash0", "firmware-code"), ("pflash1", "firmware-vars")];
+        if secure {
+            // The guest must not write the variables but by System Management Mode (OVMF's README,
+            // section "SMM support").
+            entries.push(("smm", "on"));
+            self.list(
+                "-global",
+                [("driver", "cfi.pflash01"), ("property", "secure"), ("value", "on")],
+            );
+        }
+        entries
+    }
+
+    pub(super) fn display(&mut self) {
+        match &self.vnc {
+            Some(vnc) => {
+                let mut entries = vec![("", format!(":{}", vnc.port - 5900))];
+                if vnc.password_file.is_some() {
+                    // Nobody can log in until the monitor has set one.
+                    entries.push(("password", "on".into()));
+                }
+                self.json("-device", json!({ "driver": "VGA", "id": "vga0" }));
+                self.list("-vnc", entries);
+            }
+            None => self.text("-display", "none"),
+        }
+    }
+
+    pub(super) fn boot(&mut self, profile: &Profile) {
+        let mut boot = vec![("strict", "off".to_owned())];
+        if profile.boot.menu_timeout_ms > 0 {
+            boot.push(("menu", "on".to_owned()));
+            boot.push(("splash-time", profile.boot.menu_timeout_ms.to_string()));
+        }
+        self.list("-boot", boot);
+        if let Some(kernel) = &profile.kernel {
+            self.text("-kernel", text_of(&kernel.path));
+            if let Some(initrd) = &kernel.initrd {
+                self.text("-initrd", text_of(initrd));
+            }
+            if let Some(cmdline) = &kernel.cmdline {
+                self.text("-append", cmdline);
+            }
+        }
+    }
+
+    pub(super) fn tpm(&mut self, profile: &Profile, facts: &HostFacts) {
+        let Some(tpm) = &profile.tpm else { return };
+        let state_dir = profile.state_dir.join("tpm");
+        // swtpm knows no way to write a comma in such a list; `preconditions` refuses it.
+        let argv = [
+            "socket".to_owned(),
+            "--tpm2".to_owned(),
+            "--tpmstate".to_owned(),
+            format!("dir={}", text_of(&state_dir)),
+            "--ctrl".to_owned(),
+            format!("type=unixio,clientfd={SWTPM_FD}"),
+            "--terminate".to_owned(),
+        ];
+        self.swtpm = Some(Swtpm {
+            binary: facts.swtpm.clone().unwrap_or_else(|| tpm.binary.clone()),
+            state_dir,
+            argv: argv.into(),
+        });
+        self.list(
+            "-chardev",
+            [("", "socket".to_owned()), ("id", "tpm0-emulator".into()), ("fd", TPM_FD.to_string())],
+        );
+        self.list(
+            "-tpmdev",
+            [("", "emulator"), ("id", "tpm0-backend"), ("chardev", "tpm0-emulator")],
+        );
+        let device =
+            json!({ "driver": tpm.model.driver(), "id": "tpm0", "tpmdev": "tpm0-backend" });
+        self.json("-device", device);
+    }
+
+    pub(super) fn entropy(&mut self, profile: &Profile) {
+        if !profile.rng {
+            return;
+        }
+        self.json("-object", json!({ "qom-type": "rng-builtin", "id": "rng0-source" }));
+        self.json(
+            "-device",
+            json!({ "driver": "virtio-rng-pci", "id": "rng0", "rng": "rng0-source" }),
+        );
+    }
+}

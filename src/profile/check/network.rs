@@ -1,0 +1,73 @@
+//! `[[nics]]`, and the room for devices.
+
+use std::collections::BTreeMap;
+
+use super::Check;
+use crate::profile::document::{DiskBus, Document, Nic, NicModel};
+
+/// Most NICs.
+const MAX_NICS: usize = 24;
+/// Slots of the PCI root bus (31) less what the board and we put there: host bridge, LPC bridge,
+/// graphics, random numbers, SCSI.
+const FREE_SLOTS: usize = 26;
+
+impl Check<'_> {
+    pub(super) fn nics(&mut self, nics: &[Nic]) {
+        if nics.len() > MAX_NICS {
+            self.error("nics", format!("{} NICs", nics.len()), format!("at most {MAX_NICS}"));
+        }
+        let mut seen = BTreeMap::new();
+        for (index, nic) in nics.iter().enumerate() {
+            if let Some(mac) = nic.mac
+                && let Some(first) = seen.insert(mac, index)
+            {
+                self.error(
+                    &format!("nics.{index}.mac"),
+                    format!("nics[{first}] and nics[{index}] have the same MAC address, {mac}"),
+                    "leave `mac` out: each NIC then gets an address of its own",
+                );
+            }
+            if let Some(mtu) = nic.mtu {
+                let key = format!("nics.{index}.mtu");
+                self.range(&key, mtu.into(), 68, 65535);
+                if nic.model != NicModel::Virtio {
+                    self.error(
+                        &key,
+                        format!(
+                            "nics[{index}] has an `mtu`, and its `model` is `{}`",
+                            nic.model.driver()
+                        ),
+                        "only `virtio` can tell the guest its MTU; leave one of them out",
+                    );
+                }
+            }
+            if let Some(path) = &nic.rom_file {
+                let key = format!("nics.{index}.rom_file");
+                self.path(&key, path);
+                if !nic.boot_rom {
+                    self.error(
+                        &key,
+                        format!("nics[{index}] has a `rom_file`, and its `boot_rom` is false"),
+                        "leave one of them out",
+                    );
+                }
+            }
+        }
+    }
+
+    /// PCI slots for all.
+    pub(super) fn slots(&mut self, document: &Document) {
+        let on_pci = |bus: DiskBus| matches!(bus, DiskBus::Virtio | DiskBus::Nvme);
+        let disks = document.disks.iter().filter(|disk| on_pci(disk.bus)).count();
+        let nics = document.nics.len();
+        if nics <= MAX_NICS && disks + nics > FREE_SLOTS {
+            self.error(
+                "disks",
+                format!("{disks} disks on `virtio` or `nvme` and {nics} NICs"),
+                format!(
+                    "the machine has {FREE_SLOTS} PCI slots for them; disks on bus `scsi` need none"
+                ),
+            );
+        }
+    }
+}

@@ -310,3 +310,69 @@ fn a_log_that_cannot_be_written_stops_nobody() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(program.wait().unwrap().code(), Some(0));
 }
+
+/// A command that has to be there, with `input` as its standard input.
+fn tool(words: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; `scripts/setup test` installs it", words[0]));
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_man_page_is_one_and_names_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = run(&dir, &["man"]);
+    assert!(page.status.success());
+    let lint = tool(&["mandoc", "-T", "lint", "-W", "warning"], &page.stdout);
+    // A page that is made from the program, the same every time, has none.
+    let complaints = text(&lint.stdout);
+    let complaints: Vec<&str> =
+        complaints.lines().filter(|line| !line.contains("missing date")).collect();
+    assert_eq!(complaints, [""; 0], "{}", text(&lint.stderr));
+
+    let read = tool(&["mandoc", "-T", "ascii", "-O", "width=1000"], &page.stdout);
+    assert!(read.status.success(), "{}", text(&read.stderr));
+    // Bold and underlined text is overstruck.
+    let read = text(&tool(&["col", "-bx"], &read.stdout).stdout);
+    let section = |name: &str| {
+        let (_, section) = read.split_once(&format!("\n{name}\n")).expect(name);
+        let lines = section.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+        lines.fold(String::from("\n"), |text, line| text + line + "\n")
+    };
+    let commands = section("COMMANDS");
+    for command in ["run", "plan", "check", "explain", "schema", "doctor", "ctl", "ctl status"] {
+        assert!(commands.contains(&format!("\n   qemu-bmc {command}\n")), "{command}: {commands}");
+    }
+    let environment = section("ENVIRONMENT");
+    for variable in qemu_bmc::profile::variables::VARIABLES {
+        assert!(environment.contains(&format!("\n       {}", variable.name)), "{}", variable.name);
+        assert!(environment.contains(variable.help), "{}: {environment}", variable.help);
+    }
+    assert!(section("FILES").contains("       /var/run/qemu/control.sock\n"));
+    assert!(section("EXIT STATUS").contains("       2      bad input\n"));
+    assert!(section("EXAMPLES").contains("  qemu-bmc plan --profile node1.toml --format argv\n"));
+}
+
+#[test]
+fn completions_are_what_each_shell_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for (shell, only_parse) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let script = run(&dir, &["completions", shell]);
+        assert!(script.status.success());
+        assert!(!script.stdout.is_empty());
+        let path = dir.path().join(shell);
+        std::fs::write(&path, script.stdout).unwrap();
+        let parsed = tool(&[shell, only_parse, path.to_str().unwrap()], b"");
+        assert!(parsed.status.success(), "{shell}: {}", text(&parsed.stderr));
+        assert!(parsed.stderr.is_empty(), "{shell}: {}", text(&parsed.stderr));
+    }
+    let nonsense = run(&dir, &["completions", "csh"]);
+    assert_eq!(nonsense.status.code(), Some(2));
+    assert!(text(&nonsense.stderr).contains("bash"));
+}

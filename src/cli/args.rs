@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 /// A QEMU/KVM virtual machine with a BMC: IPMI 2.0, Serial-over-LAN and power control.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
+#[command(after_help = "Example: qemu-bmc --profile node1.toml --set ipmi.port=6230")]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) layers: LayerArgs,
@@ -32,7 +34,7 @@ pub(super) enum Command {
     Run {
         /// Start only if the plan is this one: a digest (`sha256:…`), or a file that
         /// `plan --format json` has written.
-        #[arg(long, value_name = "DIGEST|FILE")]
+        #[arg(long, value_name = "DIGEST|FILE", value_hint = ValueHint::FilePath)]
         expect_plan: Option<String>,
     },
     /// Print what `run` would do, and do nothing.
@@ -82,6 +84,23 @@ pub(super) enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Print what makes a shell complete this program's commands and options.
+    #[command(after_help = "\
+Examples:
+  source <(qemu-bmc completions bash)
+  source <(qemu-bmc completions zsh)
+  qemu-bmc completions fish | source")]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the man page.
+    #[command(after_help = "\
+Examples:
+  qemu-bmc man | man -l -
+  qemu-bmc man | install -D -m 644 /dev/stdin /usr/local/share/man/man1/qemu-bmc.1")]
+    Man,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -108,12 +127,14 @@ pub(super) enum CheckFormat {
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(super) enum CtlRequest {
     /// How the machine and its BMC are.
+    #[command(after_help = "Example: qemu-bmc ctl status --json")]
     Status {
         /// For programs.
         #[arg(long)]
         json: bool,
     },
     /// Switch power.
+    #[command(after_help = "Example: qemu-bmc ctl power soft --profile node1.toml")]
     Power {
         /// What to do.
         #[arg(value_enum)]

@@ -2,8 +2,10 @@
 //! code.
 
 mod args;
+mod completions;
 mod ctl;
 mod doctor;
+mod man;
 mod output;
 
 use std::io::IsTerminal;
@@ -32,12 +34,13 @@ const DEFAULT_PROFILES: [&str; 3] =
 const BAD_INPUT: u8 = 2;
 /// Exit code for a failure that the input is not to blame for.
 const FAILURE: u8 = 1;
+const EXIT_CODES: [(u8, &str); 3] =
+    [(0, "success"), (FAILURE, "runtime failure"), (BAD_INPUT, "bad input")];
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Cli::command().after_long_help(after_help());
-    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
@@ -59,11 +62,31 @@ pub fn main() -> ExitCode {
             with_socket(&cli.layers, socket, |socket| ctl::run(socket, request))
         }
         Command::Health { socket } => with_socket(&cli.layers, socket, ctl::health),
+        Command::Completions { shell } => output::print(&completions::script(command(), shell)),
+        Command::Man => output::print(&man::page(&command())),
     }
 }
 
-fn after_help() -> String {
-    let mut text = String::from("Environment variables [default]:\n");
+/// All that may be typed.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let text = after_long_help(&command);
+    command.after_long_help(text)
+}
+
+/// The commands that the help shows as examples.
+fn examples(command: &clap::Command) -> Vec<String> {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = text.lines().map(|line| line.strip_prefix("Example:").unwrap_or(line).trim());
+    lines.filter(|line| *line != "Examples:").map(str::to_owned).collect()
+}
+
+fn after_long_help(command: &clap::Command) -> String {
+    let mut text = String::from("Examples:\n");
+    for example in examples(command) {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text.push_str("\nEnvironment variables [default]:\n");
     for variable in VARIABLES {
         text.push_str(&format!("  {:<26} {}\n", variable.name, variable.help));
     }
@@ -71,7 +94,8 @@ fn after_help() -> String {
         "  {:<26} profile files, separated by colons\n  {:<26} any profile key, such as QEMU_BMC__IPMI__PORT\n",
         PROFILE_VARIABLE, "QEMU_BMC__SECTION__KEY"
     ));
-    text.push_str("\nExit codes: 0 success, 1 runtime failure, 2 bad input.");
+    let codes = EXIT_CODES.map(|(code, meaning)| format!("{code} {meaning}"));
+    text.push_str(&format!("\nExit codes: {}.", codes.join(", ")));
     text
 }
 
@@ -313,6 +337,44 @@ fn with_socket(
             findings.retain(|finding| finding.severity == Severity::Error);
             show(&findings, &sources);
             exit_code(&findings)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// `command` and all below it.
+    fn all(command: clap::Command) -> Vec<clap::Command> {
+        let subs = command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned();
+        let subs: Vec<clap::Command> = subs.flat_map(all).collect();
+        [vec![command], subs].concat()
+    }
+
+    #[test]
+    fn every_help_has_examples_and_they_can_be_typed() {
+        let mut root = command();
+        root.build();
+        for mut command in all(root) {
+            let name = command.get_name().to_owned();
+            let examples = examples(&command);
+            assert!(!examples.is_empty(), "`{name} --help` has no example");
+            for help in [command.render_help(), command.render_long_help()] {
+                for example in &examples {
+                    assert!(help.to_string().contains(example), "{name}: {example}: {help}");
+                }
+            }
+            for example in examples {
+                // Without what a Dockerfile or a shell reads.
+                let words = example.replace(['[', ']', ',', '"', '(', ')'], " ");
+                let words = words.split_whitespace().skip_while(|word| *word != "qemu-bmc");
+                let words = words.take_while(|word| !["|", ">"].contains(word));
+                let typed = Cli::try_parse_from(words);
+                assert!(typed.is_ok(), "{example}: {}", typed.unwrap_err());
+            }
         }
     }
 }

@@ -2,9 +2,41 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use qemu_bmc::profile::schema;
 use serde_json::Value;
+
+/// Profiles that a schema can find wrong.
+const WRONG: [&str; 5] = [
+    "nmae = 'x'",
+    "machine.cpus = 'four'",
+    "ipmi.port = 0",
+    "boot.order = ['floppy']",
+    "disks = [{ pth = '/a' }]",
+];
+
+/// Prints, for each file, what is wrong with it or that nothing is.
+const VALIDATE: &str = "
+import json, sys, tomllib
+from jsonschema import Draft202012Validator
+schema = json.load(open(sys.argv[1]))
+Draft202012Validator.check_schema(schema)
+validator = Draft202012Validator(schema)
+for path in sys.argv[2:]:
+    errors = [error.message for error in validator.iter_errors(tomllib.load(open(path, 'rb')))]
+    print(json.dumps(errors))
+";
+
+/// A Python that has what is needed: Debian's, even if it is not the first in `PATH`.
+fn python() -> &'static str {
+    let able = |python: &&str| {
+        let output = Command::new(python).args(["-c", "import jsonschema, tomllib"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let found = ["/usr/bin/python3", "python3"].into_iter().find(able);
+    found.expect("no Python 3.11 with jsonschema; `scripts/setup test` installs it")
+}
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -30,10 +62,39 @@ fn every_profile_fits_the_schema_and_a_wrong_one_does_not() {
         count += 1;
     }
     assert!(count > 0, "no profiles");
-    for wrong in ["nmae = 'x'", "machine.cpus = 'four'", "ipmi.port = 0", "boot.order = ['floppy']"]
-    {
+    for wrong in WRONG {
         let value: toml::Table = wrong.parse().unwrap();
         assert!(!validator.is_valid(&serde_json::to_value(value).unwrap()), "{wrong}");
+    }
+}
+
+/// Editors have validators of their own; what one of them makes of the committed schema.
+#[test]
+fn python_says_the_same_of_every_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut profiles: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(root().join("profiles")).unwrap() {
+        profiles.push(entry.unwrap().path());
+    }
+    let good = profiles.len();
+    assert!(good > 0, "no profiles");
+    for (index, wrong) in WRONG.iter().enumerate() {
+        let path = dir.path().join(format!("{index}.toml"));
+        std::fs::write(&path, wrong).unwrap();
+        profiles.push(path);
+    }
+    let output = Command::new(python())
+        .args(["-c", VALIDATE, "schema/profile.schema.json"])
+        .args(&profiles)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), profiles.len());
+    for (index, (path, errors)) in profiles.iter().zip(said).enumerate() {
+        assert_eq!(errors == "[]", index < good, "{}: {errors}", path.display());
     }
 }
 

@@ -71,25 +71,30 @@ fn one_line(text: &Value) -> String {
     text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The table of a section, and the sections in it.
+/// The table of a section, and the sections in it. Examples have a column where there are any.
 fn section(root: &Value, node: &Value, defaults: &Value, out: &mut String) {
-    let _ = writeln!(out, "| key | value | default | meaning |\n|---|---|---|---|");
-    for (name, property) in node["properties"].as_object().unwrap() {
+    let is_section = |property: &&Value| {
         let target = resolve(root, property);
-        if target.get("properties").is_some()
-            || target
-                .get("items")
-                .is_some_and(|items| resolve(root, items).get("properties").is_some())
-        {
-            continue;
-        }
-        let default = match property.get("default").or_else(|| defaults.get(name)) {
+        let items = target.get("items").map(|items| resolve(root, items));
+        [Some(target), items].into_iter().flatten().any(|node| node.get("properties").is_some())
+    };
+    let properties = node["properties"].as_object().unwrap().iter();
+    let keys: Vec<(&String, &Value)> =
+        properties.filter(|(_, property)| !is_section(property)).collect();
+    let examples = keys.iter().any(|(_, property)| property.get("examples").is_some());
+    let (title, line) = if examples { (" example |", "---|") } else { ("", "") };
+    let _ = writeln!(out, "| key | value | default |{title} meaning |\n|---|---|---|{line}---|");
+    for (name, property) in keys {
+        let code = |value: Option<&Value>| match value {
             Some(Value::Null) | None => "–".to_owned(),
-            Some(value) => format!("`{value}`"),
+            Some(value) => format!("`{value}`").replace('|', "\\|"),
         };
+        let default = code(property.get("default").or_else(|| defaults.get(name)));
+        let example = code(property["examples"].get(0));
+        let example = if examples { format!(" {example} |") } else { String::new() };
         let kind = kind(root, property).replace('|', "\\|");
         let meaning = one_line(&property["description"]).replace('|', "\\|");
-        let _ = writeln!(out, "| `{name}` | {kind} | {default} | {meaning} |");
+        let _ = writeln!(out, "| `{name}` | {kind} | {default} |{example} {meaning} |");
     }
 }
 

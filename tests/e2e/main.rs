@@ -27,6 +27,7 @@ mod pid1;
 mod power;
 mod processes;
 mod qemu;
+mod secrets;
 mod shells;
 mod sol;
 mod stop;

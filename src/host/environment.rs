@@ -1,6 +1,8 @@
 //! The process's surroundings as plain data.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::profile::Ambient;
 
@@ -17,6 +19,32 @@ pub fn variables() -> Vec<(String, String)> {
 /// A variable that is set and not empty.
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// What other programs get of our environment: what QEMU and its libraries look for. Anything else
+/// may be a secret, and a password of ours is one.
+const FOR_OTHERS: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "QEMU_MODULE_DIR",
+    "XDG_RUNTIME_DIR",
+    // For a window, if the operator's extra arguments open one.
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
+];
+
+/// A command that sees of our environment only what is for others.
+pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let kept = FOR_OTHERS.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.env_clear().envs(kept);
+    command
 }
 
 /// What the defaults of a profile depend on.

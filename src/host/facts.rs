@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 use sha2::{Digest, Sha256};
 
+use crate::host::environment;
 use crate::plan::facts::{Access, FileFact, HostFacts, UefiFiles};
 use crate::profile::Profile;
 use crate::profile::check::Password;
@@ -134,7 +135,7 @@ pub fn vnc_password(path: &Path) -> Result<Secret, String> {
 
 /// The names that `QEMU OPTION help` lists.
 fn qemu_list(qemu: &Path, option: &str) -> Option<Vec<String>> {
-    let output = std::process::Command::new(qemu).args([option, "help"]).output().ok()?;
+    let output = environment::command(qemu).args([option, "help"]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = text.lines().skip(1).take_while(|line| !line.starts_with("Recognized"));
     // Before version 9, each CPU model has the architecture before it.
@@ -180,7 +181,7 @@ fn uefi(places: &[(&str, &str)]) -> Option<UefiFiles> {
 /// What QEMU says of its version, if it says so within reason.
 #[must_use]
 pub fn qemu_version(program: &Path) -> Option<String> {
-    let output = std::process::Command::new(program).arg("--version").output().ok()?;
+    let output = environment::command(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().next().map(str::to_owned).filter(|_| output.status.success())
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::host::dirs;
+use crate::host::{dirs, environment};
 use crate::plan::qemu::{CONSOLE_FD, CreateDisk, QMP_FD, SWTPM_FD, Swtpm, TPM_FD};
 
 /// A running QEMU and our ends of what it holds.
@@ -79,7 +79,7 @@ fn spawn_one(
         .into_iter()
         .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd })
         .collect();
-    let mut command = Command::new(binary);
+    let mut command = environment::command(binary);
     command
         .args(argv)
         .stdin(Stdio::null())
@@ -140,7 +140,7 @@ pub fn create_disk(disk: &CreateDisk) -> Result<bool, String> {
     } else if disk.path.exists() {
         return Ok(false);
     }
-    let output = Command::new("qemu-img")
+    let output = environment::command("qemu-img")
         .args(disk.qemu_img())
         .output()
         .map_err(|error| format!("qemu-img cannot be started: {error}"))?;

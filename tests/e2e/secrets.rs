@@ -1,11 +1,17 @@
-//! Passwords: they arrive as they were written.
+//! Passwords: they arrive as they were written, and nobody sees them.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::json;
 
 use crate::clients::Login;
+use crate::command::run;
 use crate::machine::{Machine, Setup, USER};
+use crate::processes;
+use crate::wait::SOON;
 
 /// What TOML, YAML, JSON, a shell or a reader of numbers could take for something else.
 const PASSWORDS: [&str; 7] =
@@ -106,4 +112,115 @@ fn a_password_in_a_json_profile_is_taken_as_it_is() {
     with_profile("p.json", user, |users| {
         format!("{{\"ipmi\": {{\"users\": [{}]}}}}", users.trim_end_matches(','))
     });
+}
+
+const IN_PROFILE: &str = "in-the-profile-7f3a";
+const IN_VARIABLE: &str = "in-a-variable-91c4";
+const IN_KEY_VARIABLE: &str = "in-a-key-var-d20b";
+const IN_FILE: &str = "in-a-file-58e6";
+
+#[track_caller]
+fn holds_no_secret(what: &str, bytes: &[u8]) {
+    for secret in [IN_PROFILE, IN_VARIABLE, IN_KEY_VARIABLE, IN_FILE] {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "`{secret}` is in {what}: {}", String::from_utf8_lossy(bytes));
+    }
+}
+
+/// All files below a directory; sockets hold nothing.
+fn files_hold_no_secret(folder: &Path) -> usize {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            count += files_hold_no_secret(&path);
+        } else if path.is_file() {
+            holds_no_secret(&path.display().to_string(), &fs::read(&path).unwrap());
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn nobody_sees_a_password() {
+    let setup = Setup::bare();
+    let file = setup.dir.path().join("password");
+    fs::write(&file, IN_FILE).unwrap();
+    let path = setup.dir.path().join("secrets.toml");
+    let profile = format!(
+        "disks = []\nvnc.port = 0\nmachine.accel = 'tcg'\nmachine.memory = 128\n\
+         firmware.mode = 'uefi'\n\
+         [[ipmi.users]]\nname = 'admin'\n\
+         [[ipmi.users]]\nname = 'profile'\npassword = '{IN_PROFILE}'\n\
+         [[ipmi.users]]\nname = 'file'\npassword_file = '{}'\n\
+         [[ipmi.users]]\nname = 'key'\n",
+        file.display()
+    );
+    fs::write(&path, profile).unwrap();
+    let machine = setup
+        .profile(path)
+        .env("IPMI_PASS", IN_VARIABLE)
+        .env("QEMU_BMC__IPMI__USERS__3__PASSWORD", IN_KEY_VARIABLE)
+        .set("debug=true")
+        .start();
+    let qemu = machine.wait_on();
+    for (user, password) in [
+        ("admin", IN_VARIABLE),
+        ("profile", IN_PROFILE),
+        ("file", IN_FILE),
+        ("key", IN_KEY_VARIABLE),
+    ] {
+        let login = |password| machine.ipmitool_as(Login { user, password }, &["mc", "info"]);
+        login(password).succeeds();
+        login("wrong").fails();
+    }
+
+    for pid in [machine.pid(), qemu] {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        assert!(!line.is_empty());
+        holds_no_secret(&format!("the command line of {pid}"), &line);
+    }
+    assert_eq!(processes::children(machine.pid()), [qemu], "nobody else got the environment");
+    let environment = fs::read(format!("/proc/{qemu}/environ")).unwrap();
+    assert!(environment.starts_with(b"PATH=") || environment.windows(6).any(|w| w == b"\0PATH="));
+    holds_no_secret("QEMU's environment", &environment);
+
+    let commands: [&[&str]; 12] = [
+        &["plan"],
+        &["plan", "--format", "json"],
+        &["plan", "--format", "argv"],
+        &["explain"],
+        &["explain", "ipmi"],
+        &["check"],
+        &["check", "--format", "json"],
+        &["doctor"],
+        &["schema"],
+        &["--help"],
+        &["health"],
+        &["ctl", "status"],
+    ];
+    for words in commands {
+        let output = run(machine.setup.program(words[0]).args(&words[1..]));
+        // `doctor` finds the port taken, by the machine.
+        assert!(output.code == Some(0) || words == ["doctor"], "{output}");
+        assert!(!output.stdout.is_empty());
+        holds_no_secret(&words.join(" "), output.text().as_bytes());
+    }
+    machine.ctl(&["status", "--json"]).succeeds();
+    let mut socket = UnixStream::connect(machine.run_dir.join("control.sock")).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.write_all(b"{\"command\":\"status\"}\n").unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"{\"status\":"));
+    holds_no_secret("the control socket's answer", &answer);
+
+    assert!(files_hold_no_secret(&machine.run_dir) > 0);
+    assert!(files_hold_no_secret(&machine.setup.dir.path().join("state")) > 0);
+    machine.ctl(&["power", "off"]).succeeds();
+    machine.wait_off();
+    let log = machine.log();
+    assert!(log.contains("DEBUG"), "{log}");
+    holds_no_secret("the log", log.as_bytes());
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use qemu_bmc::profile::schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Profiles that a schema can find wrong.
 const WRONG: [&str; 5] = [
@@ -122,4 +122,105 @@ fn every_key_has_a_description() {
     let mut missing = Vec::new();
     walk("", &schema::document(), &mut missing);
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Follows a reference, and takes the part of an optional value that is not `null`.
+fn resolve<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
+    if let Some(reference) = node["$ref"].as_str() {
+        return resolve(root, &root["$defs"][reference.rsplit('/').next().unwrap()]);
+    }
+    match node["anyOf"].as_array() {
+        Some(choices) => {
+            resolve(root, choices.iter().find(|choice| choice["type"] != "null").unwrap())
+        }
+        None => node,
+    }
+}
+
+/// A key of a profile and what the schema says of it.
+struct Leaf<'a> {
+    key: String,
+    property: &'a Value,
+    default: Option<&'a Value>,
+    required: bool,
+}
+
+/// All keys in a section and in the sections below it that are no sections themselves.
+fn leaves<'a>(
+    root: &'a Value,
+    prefix: &str,
+    node: &'a Value,
+    defaults: &'a Value,
+    found: &mut Vec<Leaf<'a>>,
+) {
+    for (name, property) in node["properties"].as_object().unwrap() {
+        let key = format!("{prefix}{name}");
+        let default = property.get("default").or_else(|| defaults.get(name));
+        let target = resolve(root, property);
+        if target.get("properties").is_some() {
+            leaves(root, &format!("{key}."), target, default.unwrap_or(&Value::Null), found);
+            continue;
+        }
+        if let Some(item) = target.get("items").map(|items| resolve(root, items))
+            && item.get("properties").is_some()
+        {
+            leaves(root, &format!("{key}[]."), item, &Value::Null, found);
+            continue;
+        }
+        let required =
+            node["required"].as_array().is_some_and(|names| names.contains(&json!(name)));
+        found.push(Leaf { key, property, default, required });
+    }
+}
+
+/// What a reader has to know of a key: what it is when nobody sets it, what it can look like, and
+/// what its number counts.
+#[test]
+fn every_key_has_an_example_a_default_and_a_unit() {
+    let root = schema::document();
+    let mut found = Vec::new();
+    leaves(&root, "", &root, &Value::Null, &mut found);
+    assert!(found.len() > 20, "only {} keys", found.len());
+    let mut wrong = Vec::new();
+    for Leaf { key, property, default, required } in found {
+        let description = property["description"].as_str().unwrap_or_default();
+        let says = |words: &[&str]| words.iter().any(|word| description.contains(word));
+        if description.is_empty() {
+            wrong.push(format!("{key} has no description"));
+        }
+        let stated = says(&["Default", "Required"]);
+        if !required && !stated && default.is_none_or(Value::is_null) {
+            wrong.push(format!("{key} has no default, and says neither `Default:` nor `Required`"));
+        }
+        let name = key.rsplit('.').next().unwrap();
+        let is_integer = match &resolve(&root, property)["type"] {
+            Value::String(only) => only == "integer",
+            Value::Array(several) => several.contains(&json!("integer")),
+            _ => false,
+        };
+        let in_name =
+            ["_s", "_ms", "_mib", "_kib", "_bytes"].iter().any(|unit| name.ends_with(unit))
+                || name.split('_').any(|word| word == "port");
+        let in_words = says(&["second", "byte", "KiB", "MiB", "GiB", "percent", "umber of"]);
+        if is_integer && !in_name && !in_words {
+            wrong.push(format!("{key} says not what it counts"));
+        }
+        let mut own = property.as_object().unwrap().clone();
+        own.insert("$defs".into(), root["$defs"].clone());
+        let validator = jsonschema::validator_for(&Value::Object(own)).unwrap();
+        match property["examples"].as_array() {
+            None => wrong.push(format!("{key} has no example")),
+            Some(examples) => {
+                if examples.is_empty() || examples.contains(&Value::Null) {
+                    wrong.push(format!("{key} has an empty example"));
+                }
+                for example in examples {
+                    for error in validator.iter_errors(example) {
+                        wrong.push(format!("{key} has a wrong example: {error}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }

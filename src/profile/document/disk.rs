@@ -11,7 +11,7 @@ use crate::value::{ByteSize, ImageFormat, Sha256Sum};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Disk {
-    /// Image file or block device.
+    /// Image file or block device. Required.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, example = &"/vm/disk.qcow2")]
     pub path: Option<PathBuf>,

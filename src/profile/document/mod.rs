@@ -44,6 +44,7 @@ pub struct Document {
     /// Machine name: seed of the UUID, the MAC addresses and the serial number. Default: the
     /// containerlab node name, else the host name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"node1")]
     pub name: Option<MachineName>,
     /// Log at debug level.
     #[schemars(example = true)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use qemu_bmc::plan::facts::{Access, FileFact, UefiFiles};
-use qemu_bmc::plan::{HostFacts, Plan, preconditions, render};
+use qemu_bmc::plan::{HostFacts, Plan, RunAs, preconditions, render};
 use qemu_bmc::profile::layers::File;
 use qemu_bmc::profile::{Ambient, Inputs, Profile, Severity, check, merge};
 use qemu_bmc::value::ImageFormat;
@@ -50,6 +50,12 @@ fn facts(profile: &Profile) -> HostFacts {
         working_dir: "/".into(),
         kvm: Access::Usable,
         qemu: Some("/usr/bin/qemu-system-x86_64".into()),
+        run_as: Ok(Some(RunAs {
+            name: "nobody".into(),
+            uid: 65534,
+            gid: 65534,
+            groups: vec![105],
+        })),
         machine_types: None,
         cpu_models: None,
         uefi: Some(uefi("", "")),
@@ -194,9 +200,16 @@ proptest! {
         let valid = merged.findings.is_empty() && checked.is_ok();
         prop_assert_eq!(valid, (1..=255).contains(&cpus) && (port == 0 || port >= 5900));
         if let (true, Ok((profile, _))) = (valid, checked) {
-            let facts = facts(&profile);
+            let mut facts = facts(&profile);
             let plan = render(&profile, &facts);
             prop_assert_eq!(plan.json(), render(&profile, &facts).json());
+            let handed = plan.qemu.handed_files();
+            for path in profile.disks.iter().map(|disk| &disk.path).chain(&profile.cdroms) {
+                prop_assert!(handed.iter().any(|file| file.path == *path), "{:?}", path);
+            }
+            // With another user, paths are replaced.
+            facts.run_as = Ok(None);
+            let plan = render(&profile, &facts);
             let argv = plan.qemu.argv(&[
                 qemu_bmc::value::BootDevice::Disk,
                 qemu_bmc::value::BootDevice::Cdrom,

@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid};
 use sha2::{Digest, Sha256};
 
 use crate::host::environment;
-use crate::plan::facts::{Access, FileFact, HostFacts, UefiFiles};
+use crate::plan::facts::{Access, FileFact, HostFacts, RunAs, UefiFiles};
 use crate::profile::Profile;
 use crate::profile::check::Password;
+use crate::profile::document::Accel;
 use crate::value::{ImageFormat, Secret, Sha256Sum};
+
+const KVM: &str = "/dev/kvm";
+/// User that QEMU runs as by default, if we are root.
+const UNPRIVILEGED: &str = "nobody";
 
 /// OVMF with System Management Mode, and variables with Microsoft's keys: Debian and Fedora.
 const OVMF_SECURE: [(&str, &str); 2] = [
@@ -79,6 +84,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
     HostFacts {
         working_dir: std::env::current_dir().unwrap_or_default(),
         kvm: kvm(),
+        run_as: run_as(profile.qemu_user.as_deref(), profile.machine.accel),
         machine_types: ask(profile.machine.machine_type != "q35", "-machine"),
         cpu_models: ask(profile.machine.cpu.is_some(), "-cpu"),
         uefi: uefi(&OVMF),
@@ -114,6 +120,56 @@ pub fn password(path: &Path) -> Result<Secret, String> {
         }
     }
     Secret::new(bytes).map_err(|error| error.to_string())
+}
+
+/// The user to run QEMU as: the one that was asked for, else `nobody` for a root that may change
+/// and loses nothing by it.
+fn run_as(wanted: Option<&str>, accel: Accel) -> Result<Option<RunAs>, String> {
+    let found = match wanted.unwrap_or(UNPRIVILEGED) {
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let uid = number.parse().map(Uid::from_raw).map_err(|_| format!("no user {number}"))?;
+            let known = User::from_uid(uid).ok().flatten();
+            Some((uid, known.map_or_else(|| Gid::from_raw(uid.as_raw()), |user| user.gid)))
+        }
+        name => User::from_name(name).ok().flatten().map(|user| (user.uid, user.gid)),
+    };
+    let (uid, gid) = match (found, wanted) {
+        (Some(found), _) => found,
+        (None, Some(name)) => return Err(format!("there is no user `{name}` on this host")),
+        (None, None) => return Ok(None),
+    };
+    if uid == geteuid() {
+        return Ok(None);
+    }
+    if !can_change_user() {
+        return match wanted {
+            None => Ok(None),
+            Some(name) => Err(format!(
+                "QEMU cannot be run as `{name}`: this process may not change its user (it lacks \
+                 one of CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID)"
+            )),
+        };
+    }
+    let kvm = std::fs::metadata(KVM).ok().filter(|_| accel != Accel::Tcg);
+    let by_group = kvm.as_ref().filter(|kvm| kvm.mode() & 0o060 == 0o060).map(|kvm| kvm.gid());
+    if wanted.is_none() && kvm.is_some_and(|kvm| by_group.is_none() && kvm.mode() & 0o006 != 0o006)
+    {
+        // For root alone: as anybody else, QEMU could not use it.
+        return Ok(None);
+    }
+    let name = wanted.unwrap_or(UNPRIVILEGED).to_owned();
+    let groups = by_group.into_iter().collect();
+    Ok(Some(RunAs { name, uid: uid.as_raw(), gid: gid.as_raw(), groups }))
+}
+
+/// Whether we may start a process as another user, give it files, and end it.
+fn can_change_user() -> bool {
+    /// CAP_CHOWN, CAP_KILL, CAP_SETGID and CAP_SETUID, by their numbers (capabilities(7)).
+    const WANTED: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7;
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    effective.is_some_and(|effective| effective & WANTED == WANTED)
 }
 
 /// Reads VNC's password file.
@@ -225,7 +281,7 @@ fn kvm() -> Access {
         reason: format!("/dev/kvm: {reason}"),
         help: help.to_owned(),
     };
-    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+    match std::fs::OpenOptions::new().read(true).write(true).open(KVM) {
         Ok(_) => Access::Usable,
         Err(error) if error.kind() == io::ErrorKind::NotFound => unusable(
             "not there",

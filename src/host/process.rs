@@ -2,20 +2,26 @@
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
 use crate::host::{dirs, environment};
-use crate::plan::qemu::{CONSOLE_FD, CreateDisk, QMP_FD, SWTPM_FD, Swtpm, TPM_FD};
+use crate::machine::boot::BootOrder;
+use crate::plan::qemu::{
+    CONSOLE_FD, CreateDisk, HandedFile, QMP_FD, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
+};
+use crate::plan::{QemuPlan, RunAs};
 
 /// A running QEMU and our ends of what it holds.
 #[derive(Debug)]
@@ -48,40 +54,79 @@ pub struct Exit {
 ///
 /// # Errors
 /// In words, for an operator.
-pub fn spawn(binary: &Path, argv: &[String], swtpm: Option<&Swtpm>) -> Result<Process, String> {
+pub fn spawn(plan: &QemuPlan, order: &BootOrder) -> Result<Process, String> {
+    let QemuPlan { binary, swtpm, run_as, user_qmp, .. } = plan;
+    let run_as = run_as.as_ref();
     let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
     let (qmp, qemu_qmp) = UnixStream::pair().map_err(failed)?;
     let (console, qemu_console) = UnixStream::pair().map_err(failed)?;
     let (output, their_output) = io::pipe().map_err(failed)?;
-    let mut descriptors = vec![(qemu_qmp.into(), QMP_FD), (qemu_console.into(), CONSOLE_FD)];
+    let listener = dirs::remove(user_qmp)
+        .and_then(|()| UnixListener::bind(user_qmp))
+        .map_err(|error| format!("{}: {error}", user_qmp.display()))?;
+    let mut descriptors = vec![
+        (qemu_qmp.into(), QMP_FD),
+        (qemu_console.into(), CONSOLE_FD),
+        (listener.into(), USER_QMP_FD),
+    ];
+    for file in plan.handed_files() {
+        let opened = open(&file).map_err(|error| format!("{}: {error}", file.path.display()))?;
+        descriptors.push((opened, file.fd));
+    }
     let mut swtpm_pid = None;
     if let Some(Swtpm { binary, state_dir, argv }) = swtpm {
         let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
-        dirs::make(state_dir).map_err(|error| format!("the TPM's state: {error}"))?;
+        dirs::make(state_dir)
+            .and_then(|()| give(state_dir, run_as))
+            .map_err(|error| format!("the TPM's state: {error}"))?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let their_output = their_output.try_clone().map_err(failed)?;
+        let mut command = environment::command(binary);
+        command.args(argv).current_dir(state_dir);
         let descriptor = vec![(theirs.into(), SWTPM_FD)];
-        swtpm_pid = Some(spawn_one(binary, argv, descriptor, their_output).map_err(failed)?);
+        swtpm_pid = Some(spawn_one(command, descriptor, their_output, run_as).map_err(failed)?);
         descriptors.push((ours.into(), TPM_FD));
     }
-    let pid = spawn_one(binary, argv, descriptors, their_output).map_err(failed)?;
+    let mut command = environment::command(binary);
+    command.args(plan.argv(order));
+    let pid = spawn_one(command, descriptors, their_output, run_as).map_err(failed)?;
     Ok(Process { pid, swtpm: swtpm_pid, qmp, console, output })
+}
+
+/// Opens a file for QEMU.
+fn open(file: &HandedFile) -> io::Result<OwnedFd> {
+    let HandedFile { path, writable, reopened, .. } = file;
+    let mut opened = std::fs::OpenOptions::new().read(true).write(*writable).open(path)?;
+    if !reopened || opened.metadata()?.mode() & 0o004 != 0 {
+        return Ok(opened.into());
+    }
+    // QEMU may not open it again: it gets a copy that anybody may.
+    let copy = memfd_create(c"qemu-bmc", MFdFlags::MFD_CLOEXEC)?;
+    io::copy(&mut opened, &mut std::fs::File::from(copy.try_clone()?))?;
+    Ok(copy)
+}
+
+/// Gives a directory and what is in it to the user that QEMU runs as.
+fn give(dir: &Path, run_as: Option<&RunAs>) -> io::Result<()> {
+    let Some(RunAs { uid, gid, .. }) = run_as else { return Ok(()) };
+    for entry in std::fs::read_dir(dir)? {
+        lchown(entry?.path(), Some(*uid), Some(*gid))?;
+    }
+    lchown(dir, Some(*uid), Some(*gid))
 }
 
 /// Starts a process with these descriptors at these numbers.
 fn spawn_one(
-    binary: &Path,
-    argv: &[String],
+    mut command: Command,
     descriptors: Vec<(OwnedFd, i32)>,
     output: PipeWriter,
+    run_as: Option<&RunAs>,
 ) -> io::Result<i32> {
     let mappings = descriptors
         .into_iter()
         .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd })
         .collect();
-    let mut command = environment::command(binary);
     command
-        .args(argv)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -90,10 +135,21 @@ fn spawn_one(
         .fd_mappings(mappings)
         .map_err(io::Error::other)?;
     let parent = Pid::this();
+    let user = run_as.map(|RunAs { uid, gid, groups, .. }| {
+        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+        (Uid::from_raw(*uid), Gid::from_raw(*gid), groups)
+    });
     #[expect(unsafe_code, reason = "the parent-death signal has to be set in the child")]
-    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    // SAFETY: between fork and exec the closure makes a few system calls and allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            if let Some((uid, gid, groups)) = &user {
+                setgroups(groups)?;
+                setgid(*gid)?;
+                setuid(*uid)?;
+                prctl::set_no_new_privs()?;
+            }
+            // Last: a change of user takes the signal away.
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             // We may have died before that; then nobody would send the signal.
             if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::value::{ImageFormat, Sha256Sum};
 
 /// Everything about the host that a plan depends on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HostFacts {
     /// What relative paths count from.
     pub working_dir: PathBuf,
@@ -14,6 +17,8 @@ pub struct HostFacts {
     pub kvm: Access,
     /// Where the QEMU program was found, if it is there.
     pub qemu: Option<PathBuf>,
+    /// The user that QEMU is to run as, if it is not the present one; or why it cannot.
+    pub run_as: Result<Option<RunAs>, String>,
     /// The machine types that QEMU has, if the profile names one of them.
     pub machine_types: Option<Vec<String>>,
     /// The CPU models that QEMU has, if the profile names one of them.
@@ -33,6 +38,19 @@ pub struct HostFacts {
     pub disk_bytes: BTreeMap<PathBuf, u64>,
     /// Password files that cannot be used, and why.
     pub bad_password_files: BTreeMap<PathBuf, String>,
+}
+
+/// A user to run as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RunAs {
+    /// Name, or number if it has none.
+    pub name: String,
+    /// User ID.
+    pub uid: u32,
+    /// Group ID.
+    pub gid: u32,
+    /// Further groups: the one that may use KVM.
+    pub groups: Vec<u32>,
 }
 
 impl HostFacts {

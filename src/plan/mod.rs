@@ -16,7 +16,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub use facts::HostFacts;
+pub use facts::{HostFacts, RunAs};
 pub use ipmi::IpmiPlan;
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
@@ -198,6 +198,9 @@ impl Plan {
             let _ = writeln!(out, "  TPM state in {}", swtpm.state_dir.display());
             let _ = writeln!(out, "  beside it: {}", swtpm.line());
         }
+        if let Some(RunAs { name, uid, gid, .. }) = &self.qemu.run_as {
+            let _ = writeln!(out, "  as user {name} ({uid}:{gid}), its files opened before");
+        }
         let _ = writeln!(out, "  {}", self.qemu.binary.display());
         for line in self.qemu.lines() {
             let _ = writeln!(out, "    {line}");
@@ -249,7 +252,11 @@ impl Plan {
         if let Some(swtpm) = &self.qemu.swtpm {
             let socket = self.run_dir.join("tpm.sock");
             steps.push(quoted(&["mkdir", "-p", "--", &text(&swtpm.state_dir)]));
-            steps.push(swtpm.shell(&text(&socket)));
+            steps.push(format!(
+                "(cd {} && {})",
+                quoted(&[&text(&swtpm.state_dir)]),
+                swtpm.shell(&text(&socket))
+            ));
             tpm_socket = Some(text(&socket).replace(',', ",,"));
         }
         let switches = self.qemu.lines().map(|line| match line.as_str() {
@@ -257,6 +264,11 @@ impl Plan {
                 "-chardev 'stdio,id=console0,signal=off'".into()
             }
             "-chardev 'socket,id=qmp0,fd=3'" => "-chardev 'null,id=qmp0'".into(),
+            "-chardev 'socket,id=qmp1,fd=6,server=on,wait=off'" => {
+                let socket = text(&self.qemu.user_qmp).replace(',', ",,");
+                let list = format!("socket,id=qmp1,path={socket},server=on,wait=off");
+                quoted(&["-chardev", &list])
+            }
             "-chardev 'socket,id=tpm0-emulator,fd=5'" => {
                 let socket = tpm_socket.as_deref().unwrap_or_default();
                 quoted(&["-chardev", &format!("socket,id=tpm0-emulator,path={socket}")])

@@ -68,6 +68,12 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
         let finding = Finding::host(At::Key(Key::from(key)), what);
         findings.push(finding.with_help(format!("install it (Debian: `ovmf`), or {instead}")));
     }
+    if let Err(reason) = &facts.run_as {
+        let help =
+            "correct it, or leave it out: QEMU then runs as this user, or for root as `nobody`";
+        let at = At::Key(Key::from("qemu.user"));
+        findings.push(Finding::error(at, reason).with_help(help));
+    }
     findings.extend(qemu(profile, sources, facts));
     findings
 }
@@ -244,13 +250,6 @@ fn tpm(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
         findings.push(
             Finding::host(At::Key(Key::from("tpm")), message)
                 .with_help("install it (Debian: `swtpm`), or leave `tpm` out"),
-        );
-    }
-    if profile.state_dir.as_os_str().as_encoded_bytes().contains(&b',') {
-        let message = "a TPM was asked for, and `state_dir` has a comma, which swtpm cannot read";
-        findings.push(
-            Finding::error(At::Key(Key::from("state_dir")), message)
-                .with_help("use another directory"),
         );
     }
 }

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::host::process::{self, Exit};
 use crate::host::qmp::Qmp;
 use crate::host::{self, dirs};
-use crate::machine::boot::{BootTarget, Override};
+use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
 use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
 use crate::plan::Plan;
@@ -258,6 +258,8 @@ impl Machine {
         let Some(Running { exit: Some(exit), last_lines, .. }) = self.running.take_if(over) else {
             return;
         };
+        // Nobody listens there any more.
+        let _ = dirs::remove(&self.plan.qemu.user_qmp);
         let mut how = exit.how;
         if !exit.clean && !last_lines.is_empty() {
             how = format!("{how}: {}", Vec::from(last_lines).join("; "));
@@ -274,8 +276,7 @@ impl Machine {
         while let Some(effect) = queue.pop_front() {
             match effect {
                 Effect::Spawn(order) => {
-                    let argv = self.plan.qemu.argv(&order);
-                    if let Err(reason) = self.spawn(&argv).await {
+                    if let Err(reason) = self.spawn(&order).await {
                         let mut more = Vec::new();
                         self.driver.handle_spawn_failed(reason, &mut more);
                         queue.extend(more);
@@ -295,10 +296,10 @@ impl Machine {
         }
     }
 
-    async fn spawn(&mut self, argv: &[String]) -> Result<(), String> {
+    async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
-        let process = process::spawn(&self.plan.qemu.binary, argv, self.plan.qemu.swtpm.as_ref())?;
+        let process = process::spawn(&self.plan.qemu, order)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));

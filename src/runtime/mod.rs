@@ -33,7 +33,6 @@ use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
 use crate::host::{facts, process, udp};
 use crate::plan::Plan;
-use crate::plan::qemu::USER_QMP_SOCKET;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
 use crate::profile::diagnostic::{At, Finding};
@@ -270,7 +269,5 @@ fn prepare_files(plan: &Plan) -> Result<(), Finding> {
 
 /// Takes away what would mislead: sockets that nobody serves.
 fn clean_up(run_dir: &Path) {
-    for name in [SOCKET, USER_QMP_SOCKET] {
-        let _ = dirs::remove(&run_dir.join(name));
-    }
+    let _ = dirs::remove(&run_dir.join(SOCKET));
 }

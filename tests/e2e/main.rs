@@ -32,4 +32,5 @@ mod shells;
 mod sol;
 mod stop;
 mod terminal;
+mod user;
 mod wait;

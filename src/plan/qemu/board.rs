@@ -75,7 +75,7 @@ impl QemuPlan {
                 "driver": "raw",
                 "node-name": "firmware-code",
                 "read-only": true,
-                "file": { "driver": "file", "filename": files.code },
+                "file": { "driver": "file", "filename": files.code, "read-only": true },
             }),
         );
         self.json(
@@ -137,12 +137,12 @@ impl QemuPlan {
     pub(super) fn tpm(&mut self, profile: &Profile, facts: &HostFacts) {
         let Some(tpm) = &profile.tpm else { return };
         let state_dir = profile.state_dir.join("tpm");
-        // swtpm knows no way to write a comma in such a list; `preconditions` refuses it.
+        // It is started in its directory, which as another user it may not find by a path.
         let argv = [
             "socket".to_owned(),
             "--tpm2".to_owned(),
             "--tpmstate".to_owned(),
-            format!("dir={}", text_of(&state_dir)),
+            "dir=.".to_owned(),
             "--ctrl".to_owned(),
             format!("type=unixio,clientfd={SWTPM_FD}"),
             "--terminate".to_owned(),

@@ -1,6 +1,7 @@
 //! QEMU's command line.
 
 mod board;
+mod handed;
 mod network;
 mod storage;
 
@@ -11,9 +12,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use handed::HandedFile;
+
 use crate::machine::boot::{BootOrder, boot_order};
 use crate::plan::argv::Switch;
-use crate::plan::facts::{Access, HostFacts};
+use crate::plan::facts::{Access, HostFacts, RunAs};
 use crate::plan::{Identity, NetworkPlan};
 use crate::profile::Profile;
 use crate::profile::check::Vnc;
@@ -29,6 +32,10 @@ pub const CONSOLE_FD: i32 = 4;
 pub const TPM_FD: i32 = 5;
 /// File descriptor at which the TPM emulator finds QEMU.
 pub const SWTPM_FD: i32 = 3;
+/// File descriptor at which QEMU finds the listening socket for the user's own tools.
+pub const USER_QMP_FD: i32 = 6;
+/// The first file descriptor of a file that QEMU may not open itself.
+const FIRST_FILE_FD: i32 = 7;
 /// ID of the character device of the first serial port.
 pub const CONSOLE_CHARDEV: &str = "console0";
 /// Name of the QMP socket for the user's own tools, in the run directory.
@@ -45,6 +52,10 @@ pub struct QemuPlan {
     pub create_disks: Vec<CreateDisk>,
     /// The UEFI variable store.
     pub nvram: Option<Nvram>,
+    /// The user that QEMU runs as, if it is not the present one.
+    pub run_as: Option<RunAs>,
+    /// Where the user's own tools find QMP.
+    pub user_qmp: PathBuf,
     /// The TPM emulator, a process beside QEMU's.
     pub swtpm: Option<Swtpm>,
     /// The graphical console, unless it is off.
@@ -113,6 +124,8 @@ impl QemuPlan {
             boot_order: profile.boot.order.clone(),
             create_disks: Vec::new(),
             nvram: None,
+            run_as: facts.run_as.clone().ok().flatten(),
+            user_qmp: profile.run_dir.join(USER_QMP_SOCKET),
             swtpm: None,
             vnc: profile.vnc.clone(),
             kvm: match profile.machine.accel {
@@ -132,7 +145,7 @@ impl QemuPlan {
         plan.tpm(profile, facts);
         plan.entropy(profile);
         plan.serial();
-        plan.monitors(profile);
+        plan.monitors();
         // QEMU needs none of these after its start, and the guest must not have them.
         plan.list(
             "-sandbox",
@@ -151,7 +164,39 @@ impl QemuPlan {
     /// All arguments behind the program's name, for a start that boots in this order.
     #[must_use]
     pub fn argv(&self, order: &BootOrder) -> Vec<String> {
-        self.switches_with(order).iter().flat_map(Switch::arguments).collect()
+        let mut switches = self.switches_with(order);
+        self.hand_over(&mut switches);
+        switches.iter().flat_map(Switch::arguments).collect()
+    }
+
+    /// The files that QEMU is handed, because as another user it may not open them.
+    #[must_use]
+    pub fn handed_files(&self) -> Vec<HandedFile> {
+        self.hand_over(&mut self.switches.clone())
+    }
+
+    /// Puts descriptors in the place of paths, if QEMU runs as another user.
+    fn hand_over(&self, switches: &mut Vec<Switch>) -> Vec<HandedFile> {
+        let mut files = Vec::new();
+        if self.run_as.is_none() {
+            return files;
+        }
+        let mut sets = Vec::new();
+        for switch in switches.iter_mut() {
+            match switch {
+                Switch::Json("-blockdev", entries) => {
+                    handed::block_device(entries, &mut files, &mut sets);
+                }
+                Switch::Json("-device", entries) => handed::boot_rom(entries, &mut files),
+                Switch::Text("-kernel" | "-initrd", path) => handed::path(path, &mut files),
+                _ => {}
+            }
+        }
+        let sets = sets.into_iter().map(|fd: i32| {
+            Switch::List("-add-fd", vec![("fd", fd.to_string()), ("set", fd.to_string())])
+        });
+        switches.splice(0..0, sets);
+        files
     }
 
     /// The arguments of an ordinary start, one switch a line, quoted for a shell.
@@ -232,19 +277,18 @@ impl QemuPlan {
 
     /// Ours on an inherited descriptor, and one for the user's tools, because a QMP socket serves
     /// one client at a time.
-    fn monitors(&mut self, profile: &Profile) {
+    fn monitors(&mut self) {
         self.list(
             "-chardev",
             [("", "socket".to_owned()), ("id", "qmp0".into()), ("fd", QMP_FD.to_string())],
         );
         self.list("-mon", [("chardev", "qmp0"), ("mode", "control")]);
-        let socket = text_of(&profile.run_dir.join(USER_QMP_SOCKET));
         self.list(
             "-chardev",
             [
                 ("", "socket".to_owned()),
                 ("id", "qmp1".into()),
-                ("path", socket),
+                ("fd", USER_QMP_FD.to_string()),
                 ("server", "on".into()),
                 ("wait", "off".into()),
             ],
@@ -335,8 +379,13 @@ struct Form<'a> {
     /// Program.
     binary: &'a Path,
     /// Arguments of an ordinary start. Descriptors 3 and 4 are the program's QMP connection and the
-    /// serial console.
+    /// serial console, 5 the TPM emulator, 6 the listening QMP socket for the user's own tools, and
+    /// from 7 on the handed files.
     argv: Vec<String>,
+    /// The user that QEMU and the TPM emulator run as, if it is not the program's.
+    run_as: &'a Option<RunAs>,
+    /// Files that are opened by the program and handed to QEMU.
+    handed_files: Vec<HandedFile>,
     /// The profile's boot order.
     boot_order: &'a [BootDevice],
     /// Disk images to create if they are missing.
@@ -354,6 +403,8 @@ impl Serialize for QemuPlan {
         Form {
             binary: &self.binary,
             argv: self.argv(&boot_order(&self.boot_order, None)),
+            run_as: &self.run_as,
+            handed_files: self.handed_files(),
             boot_order: &self.boot_order,
             create_disks: &self.create_disks,
             nvram: &self.nvram,

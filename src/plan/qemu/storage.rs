@@ -17,6 +17,9 @@ fn protocol(fact: &FileFact) -> &'static str {
 }
 
 /// What an image is without its format: raw bytes.
+///
+/// Every file says whether it is read only, whatever its format says: that decides how a handed
+/// file is opened.
 fn file(protocol: &str, path: &Path, read_only: bool) -> Value {
     if read_only {
         json!({ "driver": protocol, "filename": path, "read-only": true })

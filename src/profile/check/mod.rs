@@ -66,6 +66,8 @@ pub struct Profile {
     pub power: Power,
     /// QEMU program: a path, or a name to be looked up.
     pub qemu_binary: PathBuf,
+    /// User to run QEMU as, where the profile says it.
+    pub qemu_user: Option<String>,
     /// Extra arguments for QEMU.
     pub qemu_extra_args: Vec<String>,
 }
@@ -177,6 +179,15 @@ impl Check<'_> {
         let qemu_binary =
             document.qemu.binary.clone().unwrap_or_else(|| "qemu-system-x86_64".into());
         self.path("qemu.binary", &qemu_binary);
+        if let Some(user) = &document.qemu.user
+            && (user.is_empty() || user.contains(['\0', ':', '/', ' ']))
+        {
+            self.error(
+                "qemu.user",
+                format!("`{}` is not a user", user.escape_debug()),
+                "write a user's name or number, such as `nobody`",
+            );
+        }
         if document.qemu.extra_args.iter().any(|argument| argument.contains('\0')) {
             self.error("qemu.extra_args", "an argument holds a zero byte", "leave it out");
         }
@@ -200,6 +211,7 @@ impl Check<'_> {
             ipmi,
             power: document.power.clone(),
             qemu_binary,
+            qemu_user: document.qemu.user.clone(),
             qemu_extra_args: document.qemu.extra_args.clone(),
         })
     }

@@ -14,4 +14,7 @@ pub enum Request {
     Console(Vec<u8>),
     /// A break on the serial port.
     Break,
+    /// What clients have changed, to be handed in again by [`restore`](crate::bmc::Bmc::restore)
+    /// after a restart; JSON, and it holds passwords.
+    Save(String),
 }

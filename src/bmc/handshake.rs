@@ -90,23 +90,24 @@ impl Bmc {
             return refuse(RakpStatus::INVALID_NAME_LENGTH);
         }
         // Names are unique, so lookup by name and privilege finds the same user as by name only.
-        let found = self.users.iter().enumerate().find(|(_, user)| user.name == message.name);
-        let Some((index, user)) = found else {
+        let Some((id_of_user, user)) = self.core.store.users.by_name(message.name) else {
             let name = String::from_utf8_lossy(message.name);
             warn!(user = ?name, from = %shown(session.peer), "login refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
-        if !user.enabled {
+        let (Some(password), Some(highest), true) =
+            (&user.password, user.lan.privilege(), user.enabled && user.lan.messaging)
+        else {
             let name = String::from_utf8_lossy(message.name);
             warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
-        }
+        };
         let limit = match message.privilege() {
-            0 => user.privilege,
+            0 => highest,
             level => Privilege(level),
         };
         // 09h and not 0Ah: consoles then fall back to a lower level.
-        if limit > user.privilege {
+        if limit > highest {
             return refuse(RakpStatus::INVALID_ROLE);
         }
         let mut managed_random = [0; 16];
@@ -121,12 +122,13 @@ impl Bmc {
             role: message.role,
             name: message.name.to_vec(),
         };
-        let code = exchange.rakp2_code(user.password.expose());
+        let code = exchange.rakp2_code(password.expose());
         let response =
             rakp2(message.tag, session.console_id, &managed_random, &self.core.guid, &code);
         session.stage = Stage::Challenged(Box::new(Challenged {
             exchange,
-            user: index,
+            user: id_of_user,
+            password: password.clone(),
             limit,
             request: payload.to_vec(),
             response: response.clone(),
@@ -154,14 +156,13 @@ impl Bmc {
             }
             Stage::Challenged(challenged) => challenged,
         };
-        let user = &self.users[challenged.user];
-        let name = String::from_utf8_lossy(&user.name).into_owned();
+        let name = String::from_utf8_lossy(&challenged.exchange.name).into_owned();
         if message.status != RakpStatus::OK {
             warn!(user = %name, from = %shown(from), status = ?message.status, "login given up by the console");
             self.sessions.remove(id);
             return Ok(None);
         }
-        let password = user.password.expose();
+        let password = challenged.password.expose();
         if !challenged.exchange.rakp3_code_is(password, message.auth_code) {
             warn!(user = %name, from = %shown(from), "login refused: wrong password");
             self.sessions.remove(id);
@@ -175,6 +176,7 @@ impl Bmc {
         session.stage = Stage::Open(Box::new(Open {
             keys,
             user: challenged.user,
+            user_name: name,
             limit,
             // Every session starts as user, or lower (section 6.8).
             privilege: limit.min(Privilege::USER),

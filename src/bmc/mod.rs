@@ -14,6 +14,7 @@ pub mod event;
 mod handshake;
 mod session;
 mod sol;
+mod store;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -24,11 +25,12 @@ use rand_core::{Rng, SeedableRng};
 use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
-use crate::bmc::command::{After, Command, Context};
+use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
 use crate::bmc::crypto::Keys;
 use crate::bmc::event::Request;
 use crate::bmc::session::{Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
+use crate::bmc::store::{Clock, Store};
 use crate::machine::{self, StartCause, Status};
 use crate::plan::IpmiPlan;
 use crate::profile::document::{Restore, UserPrivilege};
@@ -54,6 +56,26 @@ pub struct User {
     pub privilege: Privilege,
     /// Can log in.
     pub enabled: bool,
+}
+
+impl User {
+    fn into_slot(self) -> store::users::User {
+        let access = store::users::Access {
+            limit: self.privilege.0,
+            messaging: true,
+            link: true,
+            callback: false,
+        };
+        store::users::User {
+            name: self.name,
+            long_password: self.password.expose().len() > 16,
+            password: Some(self.password),
+            enabled: self.enabled,
+            lan: access,
+            system: access,
+            sol: true,
+        }
+    }
 }
 
 /// What the engine has to know.
@@ -121,6 +143,10 @@ struct Core {
     boot: BootOptions,
     sol: Sol,
     open_sessions: BTreeSet<u32>,
+    clock: Clock,
+    store: Store,
+    /// The store has changed since it was saved.
+    changed: bool,
     requests: VecDeque<Request>,
 }
 
@@ -135,7 +161,6 @@ impl Core {
 /// The engine.
 #[derive(Debug)]
 pub struct Bmc {
-    users: Vec<User>,
     core: Core,
     sessions: Table,
     rng: ChaCha20Rng,
@@ -173,8 +198,13 @@ impl Bmc {
     /// An engine without sessions. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let mut store = Store::default();
+        for (id, user) in (2..).zip(config.users) {
+            if let Some(slot) = store.users.get_mut(id) {
+                *slot = user.into_slot();
+            }
+        }
         Self {
-            users: config.users,
             core: Core {
                 guid: config.guid,
                 suites: config.cipher_suites,
@@ -185,6 +215,9 @@ impl Bmc {
                 boot: BootOptions::default(),
                 sol: Sol::default(),
                 open_sessions: BTreeSet::new(),
+                clock: Clock::default(),
+                store,
+                changed: false,
                 requests: VecDeque::new(),
             },
             sessions: Table::default(),
@@ -193,6 +226,22 @@ impl Bmc {
             console_room: true,
             dropped: 0,
         }
+    }
+
+    /// Takes over what an earlier run has wished to be saved. What the profile declares wins.
+    ///
+    /// # Errors
+    /// When it is not what [`Request::Save`] was; then nothing has changed.
+    pub fn restore(&mut self, saved: &str) -> Result<(), serde_json::Error> {
+        let mut store: Store = serde_json::from_str(saved)?;
+        store.users = std::mem::take(&mut self.core.store.users);
+        self.core.store = store;
+        Ok(())
+    }
+
+    /// It is `unix_s` seconds after the beginning of 1970.
+    pub fn handle_clock(&mut self, now: Instant, unix_s: u64) {
+        self.core.clock.set(now, unix_s);
     }
 
     /// A UDP datagram came from `from`.
@@ -236,7 +285,7 @@ impl Bmc {
         for (id, session) in self.sessions.expire(now) {
             if let Stage::Challenged(challenged) = &session.stage {
                 // Most clients see for themselves that the password is wrong, and go away.
-                let name = String::from_utf8_lossy(&self.users[challenged.user].name);
+                let name = String::from_utf8_lossy(&challenged.exchange.name);
                 warn!(user = %name, from = %shown(session.peer), "login not completed: wrong password?");
             }
             self.ended(id, &session, "idle for too long");
@@ -269,7 +318,14 @@ impl Bmc {
 
     /// The next wish.
     pub fn poll_request(&mut self) -> Option<Request> {
-        self.core.requests.pop_front()
+        if let Some(request) = self.core.requests.pop_front() {
+            return Some(request);
+        }
+        if !std::mem::take(&mut self.core.changed) {
+            return None;
+        }
+        let saved = serde_json::to_string_pretty(&self.core.store).expect("plain data");
+        Some(Request::Save(saved))
     }
 
     /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] want to be called.
@@ -367,8 +423,13 @@ impl Bmc {
         }
         let command = Command::find(&request).ok().filter(|command| command.is_for_anyone());
         let command = command.ok_or(Drop::NotBeforeLogin)?;
-        let mut context =
-            Context { now, core: &mut self.core, session: None, after: After::Nothing };
+        let mut context = Context {
+            now,
+            core: &mut self.core,
+            channel: LAN_CHANNEL,
+            session: None,
+            after: After::Nothing,
+        };
         Ok(respond(&request, command.run(&mut context, request.data)))
     }
 
@@ -427,16 +488,17 @@ impl Bmc {
                     let mut context = Context {
                         now,
                         core: &mut self.core,
+                        channel: LAN_CHANNEL,
                         session: Some((id, open)),
                         after: After::Nothing,
                     };
                     let result = command.run(&mut context, request.data);
                     after = context.after;
+                    let data = if command.is_secret() { &[] } else { request.data };
                     let response = respond(&request, result.clone());
                     if command.has_effect() {
                         let code = result.err().unwrap_or(CompletionCode::OK);
-                        let name = String::from_utf8_lossy(&self.users[open.user].name);
-                        let data = request.data;
+                        let name = &open.user_name;
                         info!(user = %name, from = %shown(session.peer), ?code, ?data, "{}", command.name());
                         open.reply = Some(Reply::new(now, message, &response));
                     }
@@ -458,7 +520,7 @@ impl Bmc {
     /// A session is over; let go of all that it had.
     fn ended(&mut self, id: u32, session: &Session, why: &str) {
         if let Stage::Open(open) = &session.stage {
-            let name = String::from_utf8_lossy(&self.users[open.user].name);
+            let name = &open.user_name;
             info!(user = %name, from = %shown(session.peer), "session {id:#010x} ended: {why}");
         }
         self.core.open_sessions.remove(&id);

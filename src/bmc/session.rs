@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::bmc::crypto::{CipherSuite, Exchange, Keys};
+use crate::value::Secret;
 use crate::wire::code::Privilege;
 
 /// How long an open session may be silent (v2.0 section 6.12.15: 60 s ± 3 s).
@@ -58,8 +59,10 @@ pub(super) enum Stage {
 pub(super) struct Challenged {
     /// What both sides know.
     pub(super) exchange: Exchange,
-    /// Index of the user in the plan.
-    pub(super) user: usize,
+    /// User ID.
+    pub(super) user: u8,
+    /// The user's password as of now.
+    pub(super) password: Secret,
     /// Highest privilege that was asked for and is granted.
     pub(super) limit: Privilege,
     /// RAKP Message 1 as it came, to know a repetition by.
@@ -73,8 +76,10 @@ pub(super) struct Challenged {
 pub(super) struct Open {
     /// Keys.
     pub(super) keys: Keys,
-    /// Index of the user in the plan.
-    pub(super) user: usize,
+    /// User ID.
+    pub(super) user: u8,
+    /// The user's name when the session was opened, for the log.
+    pub(super) user_name: String,
     /// Highest privilege of the session.
     pub(super) limit: Privilege,
     /// Privilege as of now.

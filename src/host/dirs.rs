@@ -7,6 +7,11 @@ use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 
+/// Mode of a file that everybody may read.
+pub const PUBLIC: u32 = 0o644;
+/// Mode of a file for this user alone.
+pub const PRIVATE: u32 = 0o600;
+
 /// Holds a run directory for one program; let go when dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -82,13 +87,13 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's, with the path.
-pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub fn write_whole(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = fs_err::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o644)
+        .mode(mode)
         .open(&temporary)?;
     file.write_all(contents)?;
     file.sync_all()?;
@@ -107,7 +112,7 @@ pub fn copy_if_missing(template: &Path, path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    write_whole(path, &fs_err::read(template)?)
+    write_whole(path, &fs_err::read(template)?, PUBLIC)
 }
 
 /// Removes `path` if it is there.

@@ -8,12 +8,18 @@ pub mod process;
 pub mod qmp;
 pub mod udp;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The clock.
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since 1970, UTC; 0 on a host whose clock is before that.
+#[must_use]
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Entropy of the operating system.

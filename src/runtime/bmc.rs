@@ -49,6 +49,7 @@ pub(super) struct Serving {
     pub(super) inbox: mpsc::Receiver<Input>,
     pub(super) machine: mpsc::UnboundedSender<machine::Input>,
     pub(super) console: mpsc::Sender<console::Input>,
+    pub(super) save: mpsc::UnboundedSender<String>,
 }
 
 pub(super) async fn serve(mut serving: Serving) {
@@ -133,6 +134,9 @@ impl Serving {
                 }
                 Request::Break => {
                     let _ = self.machine.send(machine::Input::Break);
+                }
+                Request::Save(saved) => {
+                    let _ = self.save.send(saved);
                 }
                 Request::Console(characters) => {
                     if self.console.try_send(console::Input::Characters(characters)).is_err() {

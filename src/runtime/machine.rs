@@ -353,7 +353,9 @@ impl Machine {
         self.write_state("power.state", word);
         if !self.ending && status.operation.is_none() {
             let path = self.plan.state_dir.join(LAST_POWER);
-            if let Err(error) = write_if_new(&path, word, dirs::write_whole) {
+            if let Err(error) =
+                write_if_new(&path, word, |path, line| dirs::write_whole(path, line, dirs::PUBLIC))
+            {
                 warn!(%error, "the power state cannot be kept");
             }
         }

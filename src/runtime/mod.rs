@@ -16,6 +16,7 @@ mod bmc;
 mod console;
 mod control;
 mod machine;
+mod save;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -26,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::bmc::Config as BmcConfig;
 use crate::control::SOCKET;
@@ -91,14 +92,24 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     if restores_on {
         let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
     }
+    let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
+    engine.handle_clock(crate::host::now(), crate::host::unix_s());
+    if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
+        && let Err(error) = engine.restore(&saved)
+    {
+        warn!(%error, "what was changed over IPMI is lost: its file is damaged");
+    }
+    let (save_sender, save_inbox) = mpsc::unbounded_channel();
+    let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
     let serving = bmc::Serving {
         udp,
-        engine: crate::bmc::Bmc::new(engine, crate::host::seed()),
+        engine,
+        save: save_sender,
         inbox: bmc_inbox,
         machine: machine_sender.clone(),
         console: console_sender.clone(),
     };
-    tokio::task::spawn_local(bmc::serve(serving));
+    let serving = tokio::task::spawn_local(bmc::serve(serving));
     tokio::task::spawn_local(console::run(console_inbox, bmc_sender.clone()));
     let about = control::About {
         name: plan.identity.name.to_string(),
@@ -127,6 +138,9 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             _ = interrupt.recv() => info!("SIGINT: stopping"),
             result = &mut machine => {
                 let _ = timeout(LAST_WORDS, last_words(&console_sender, &bmc_sender)).await;
+                // With the engine goes the last who could have something to save.
+                serving.abort();
+                let _ = timeout(LAST_WORDS, &mut saving).await;
                 clean_up(&run_dir);
                 return result.map_err(|error| {
                     fail(host(At::Nowhere, format!("the power machine failed: {error}")))
@@ -148,6 +162,10 @@ async fn last_words(
     let (reply, finished) = oneshot::channel();
     bmc.send(bmc::Input::Finish(reply)).await.ok()?;
     finished.await.ok()
+}
+
+fn unreadable(error: &io::Error) -> Finding {
+    host(key("state_dir"), format!("what was changed over IPMI cannot be read: {error}"))
 }
 
 /// Passwords of the plan's users, in order.

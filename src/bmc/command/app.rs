@@ -1,8 +1,22 @@
 //! Application commands (v2.0 chapters 20 and 22).
 
-use crate::bmc::command::{After, Context, LAN_CHANNEL, exactly, lan_channel};
+use crate::bmc::command::{
+    Access, After, CALLBACK, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel,
+};
 use crate::bmc::crypto::SUITES;
-use crate::wire::code::{CompletionCode, Privilege};
+use crate::wire::code::{CompletionCode, NetFn, Privilege};
+
+#[rustfmt::skip]
+pub(super) const TABLE: &[Entry] = &[
+    Entry::reads(NetFn::APP, 0x01, USER, "20.1", "Get Device ID", get_device_id),
+    Entry::reads(NetFn::APP, 0x37, Access::Anyone, "22.14", "Get System GUID", get_system_guid),
+    Entry::reads(NetFn::APP, 0x38, Access::Anyone, "22.13", "Get Channel Authentication Capabilities", get_channel_authentication_capabilities),
+    Entry::reads(NetFn::APP, 0x3B, CALLBACK, "22.18", "Set Session Privilege Level", set_session_privilege_level),
+    Entry::reads(NetFn::APP, 0x3C, CALLBACK, "22.19", "Close Session", close_session),
+    Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_channel_info),
+    Entry::reads(NetFn::APP, 0x54, Access::Anyone, "22.15", "Get Channel Cipher Suites", get_channel_cipher_suites),
+    Entry::reads(NetFn::APP, 0x59, USER, "22.14b", "Get System Info Parameters", get_system_info_parameters),
+];
 
 /// Most bytes of cipher suite records in one response (section 22.15).
 const RECORDS_PER_RESPONSE: usize = 16;

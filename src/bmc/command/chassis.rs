@@ -1,11 +1,20 @@
 //! Chassis commands (v2.0 chapter 28).
 
 use crate::bmc::boot;
-use crate::bmc::command::{Context, exactly};
+use crate::bmc::command::{Context, Entry, OPERATOR, USER, exactly};
 use crate::bmc::event::Request;
 use crate::machine::{self, Power, Refusal};
 use crate::profile::document::Restore;
-use crate::wire::code::CompletionCode;
+use crate::wire::code::{CompletionCode, NetFn};
+
+#[rustfmt::skip]
+pub(super) const TABLE: &[Entry] = &[
+    Entry::reads(NetFn::CHASSIS, 0x00, USER, "28.1", "Get Chassis Capabilities", get_capabilities),
+    Entry::reads(NetFn::CHASSIS, 0x01, USER, "28.2", "Get Chassis Status", get_status),
+    Entry::acts(NetFn::CHASSIS, 0x02, OPERATOR, "28.3", "Chassis Control", control),
+    Entry::acts(NetFn::CHASSIS, 0x08, OPERATOR, "28.12", "Set System Boot Options", set_boot_options),
+    Entry::reads(NetFn::CHASSIS, 0x09, OPERATOR, "28.13", "Get System Boot Options", get_boot_options),
+];
 
 /// Get Chassis Capabilities (section 28.1): no switch is locked, all devices are at the BMC.
 pub(super) fn get_capabilities(

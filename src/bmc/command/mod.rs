@@ -23,6 +23,8 @@ const PRESENT_CHANNEL: u8 = 0x0E;
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) core: &'a mut Core,
+    /// The channel that the request came in on.
+    pub(super) channel: u8,
     /// The session's ID and state; `None` before login.
     pub(super) session: Option<(u32, &'a mut Open)>,
     /// What to do after the response is sent.
@@ -49,35 +51,51 @@ enum Access {
     From(Privilege),
 }
 
+/// One command.
 struct Entry {
     net_fn: NetFn,
     command: u8,
     access: Access,
     /// Running it twice is not the same as once: its answer is kept for repetitions.
     effect: bool,
+    /// Its data may hold a password, and is not for the log.
+    secret: bool,
     /// Name as in the specification, for the log.
     name: &'static str,
+    /// Section of the specification (v2.0, or that of the group).
+    section: &'static str,
     handler: Handler,
 }
 
-const fn reads(
-    net_fn: NetFn,
-    command: u8,
-    access: Access,
-    name: &'static str,
-    handler: Handler,
-) -> Entry {
-    Entry { net_fn, command, access, effect: false, name, handler }
-}
+impl Entry {
+    /// A command that only reads.
+    const fn reads(
+        net_fn: NetFn,
+        command: u8,
+        access: Access,
+        section: &'static str,
+        name: &'static str,
+        handler: Handler,
+    ) -> Self {
+        Self { net_fn, command, access, effect: false, secret: false, name, section, handler }
+    }
 
-const fn acts(
-    net_fn: NetFn,
-    command: u8,
-    access: Access,
-    name: &'static str,
-    handler: Handler,
-) -> Entry {
-    Entry { net_fn, command, access, effect: true, name, handler }
+    /// A command that changes something.
+    const fn acts(
+        net_fn: NetFn,
+        command: u8,
+        access: Access,
+        section: &'static str,
+        name: &'static str,
+        handler: Handler,
+    ) -> Self {
+        Self { net_fn, command, access, effect: true, secret: false, name, section, handler }
+    }
+
+    /// The same command, whose data is not for the log.
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
 }
 
 const ADMINISTRATOR: Access = Access::From(Privilege::ADMINISTRATOR);
@@ -85,29 +103,12 @@ const OPERATOR: Access = Access::From(Privilege::OPERATOR);
 const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
-/// Privileges as in v2.0 appendix G; the section of each command stands at its handler.
-#[rustfmt::skip]
-const TABLE: [Entry; 19] = [
-    reads(NetFn::CHASSIS, 0x00, USER, "Get Chassis Capabilities", chassis::get_capabilities),
-    reads(NetFn::CHASSIS, 0x01, USER, "Get Chassis Status", chassis::get_status),
-    acts(NetFn::CHASSIS, 0x02, OPERATOR, "Chassis Control", chassis::control),
-    acts(NetFn::CHASSIS, 0x08, OPERATOR, "Set System Boot Options", chassis::set_boot_options),
-    reads(NetFn::CHASSIS, 0x09, OPERATOR, "Get System Boot Options", chassis::get_boot_options),
-    reads(NetFn::APP, 0x01, USER, "Get Device ID", app::get_device_id),
-    reads(NetFn::APP, 0x37, Access::Anyone, "Get System GUID", app::get_system_guid),
-    reads(NetFn::APP, 0x38, Access::Anyone, "Get Channel Authentication Capabilities", app::get_channel_authentication_capabilities),
-    reads(NetFn::APP, 0x3B, CALLBACK, "Set Session Privilege Level", app::set_session_privilege_level),
-    reads(NetFn::APP, 0x3C, CALLBACK, "Close Session", app::close_session),
-    reads(NetFn::APP, 0x42, USER, "Get Channel Info", app::get_channel_info),
-    acts(NetFn::APP, 0x48, ADMINISTRATOR, "Activate Payload", payload::activate),
-    acts(NetFn::APP, 0x49, ADMINISTRATOR, "Deactivate Payload", payload::deactivate),
-    reads(NetFn::APP, 0x4A, USER, "Get Payload Activation Status", payload::get_activation_status),
-    reads(NetFn::APP, 0x4B, USER, "Get Payload Instance Info", payload::get_instance_info),
-    reads(NetFn::APP, 0x4E, USER, "Get Channel Payload Support", payload::get_channel_support),
-    reads(NetFn::APP, 0x4F, USER, "Get Channel Payload Version", payload::get_channel_version),
-    reads(NetFn::APP, 0x54, Access::Anyone, "Get Channel Cipher Suites", app::get_channel_cipher_suites),
-    reads(NetFn::APP, 0x59, USER, "Get System Info Parameters", app::get_system_info_parameters),
-];
+/// All commands, one table a module. Privileges as in v2.0 appendix G.
+const TABLES: [&[Entry]; 3] = [chassis::TABLE, app::TABLE, payload::TABLE];
+
+fn table() -> impl Iterator<Item = &'static Entry> {
+    TABLES.into_iter().flatten()
+}
 
 /// A command that was looked up.
 #[derive(Clone, Copy)]
@@ -117,8 +118,7 @@ impl Command {
     /// The command of a request. Unknown ones are C1h whatever the privilege: clients probe for
     /// extensions at every login and complain of anything else.
     pub(super) fn find(request: &Request<'_>) -> Result<Self, CompletionCode> {
-        let entry = TABLE
-            .iter()
+        let entry = table()
             .find(|entry| entry.net_fn == request.net_fn && entry.command == request.command)
             .ok_or(CompletionCode::INVALID_COMMAND)?;
         if request.lun == 0 { Ok(Self(entry)) } else { Err(CompletionCode::INVALID_LUN) }
@@ -132,6 +132,11 @@ impl Command {
     /// Its answer is to be kept for repetitions.
     pub(super) fn has_effect(self) -> bool {
         self.0.effect
+    }
+
+    /// Its data is not for the log.
+    pub(super) fn is_secret(self) -> bool {
+        self.0.secret
     }
 
     /// Name as in the specification.
@@ -176,17 +181,16 @@ mod tests {
 
     #[test]
     fn the_table_names_each_command_once() {
-        for (index, entry) in TABLE.iter().enumerate() {
-            let key = (entry.net_fn, entry.command);
-            assert!(TABLE[..index].iter().all(|other| (other.net_fn, other.command) != key));
+        let mut seen = std::collections::BTreeSet::new();
+        for entry in table() {
+            assert!(seen.insert((entry.net_fn, entry.command)), "{}", entry.name);
             assert_eq!(entry.net_fn.0 & 1, 0);
         }
     }
 
     #[test]
     fn before_login_only_what_the_contract_names() {
-        let anyone: Vec<(NetFn, u8)> = TABLE
-            .iter()
+        let anyone: Vec<(NetFn, u8)> = table()
             .filter(|entry| entry.access == Access::Anyone)
             .map(|entry| (entry.net_fn, entry.command))
             .collect();

@@ -1,10 +1,20 @@
 //! Payload commands (v2.0 chapter 24), for the one payload there is beside IPMI: SOL, instance 1.
 
-use crate::bmc::command::{Context, exactly, lan_channel};
+use crate::bmc::command::{ADMINISTRATOR, Context, Entry, USER, exactly, lan_channel};
 use crate::bmc::sol::MAX_PAYLOAD;
-use crate::wire::code::{CompletionCode, PayloadType};
+use crate::wire::code::{CompletionCode, NetFn, PayloadType};
 
 const INSTANCE: u8 = 1;
+
+#[rustfmt::skip]
+pub(super) const TABLE: &[Entry] = &[
+    Entry::acts(NetFn::APP, 0x48, ADMINISTRATOR, "24.1", "Activate Payload", activate),
+    Entry::acts(NetFn::APP, 0x49, ADMINISTRATOR, "24.2", "Deactivate Payload", deactivate),
+    Entry::reads(NetFn::APP, 0x4A, USER, "24.4", "Get Payload Activation Status", get_activation_status),
+    Entry::reads(NetFn::APP, 0x4B, USER, "24.5", "Get Payload Instance Info", get_instance_info),
+    Entry::reads(NetFn::APP, 0x4E, USER, "24.8", "Get Channel Payload Support", get_channel_support),
+    Entry::reads(NetFn::APP, 0x4F, USER, "24.9", "Get Channel Payload Version", get_channel_version),
+];
 
 /// Activate/Deactivate Payload: already active, or already deactivated.
 const ALREADY: CompletionCode = CompletionCode(0x80);

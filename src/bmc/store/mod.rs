@@ -1,0 +1,45 @@
+//! What clients can change: users, settings, logs. One part a module, all plain data.
+//!
+//! The whole is saved as JSON after a command that changed it (`Core::changed`), and read again
+//! when the program starts; what the profile declares wins then.
+
+pub(super) mod users;
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+pub(super) use users::Users;
+
+/// All of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Store {
+    pub(super) users: Users,
+}
+
+/// Wall-clock time from the engine's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Clock {
+    /// A moment, and the seconds since 1970 then.
+    set: Option<(Instant, u64)>,
+}
+
+impl Clock {
+    pub(super) fn set(&mut self, now: Instant, unix_s: u64) {
+        self.set = Some((now, unix_s));
+    }
+
+    /// Seconds since 1970, UTC; 0 if nobody has told.
+    #[must_use]
+    pub(super) fn unix_s(&self, now: Instant) -> u64 {
+        let Some((then, unix_s)) = self.set else { return 0 };
+        unix_s + now.saturating_duration_since(then).as_secs()
+    }
+
+    /// Time since some moment before the start.
+    #[must_use]
+    pub(super) fn uptime(&self, now: Instant) -> Duration {
+        self.set.map_or(Duration::ZERO, |(then, _)| now.saturating_duration_since(then))
+    }
+}

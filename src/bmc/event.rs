@@ -1,5 +1,7 @@
 //! What the engine asks of the outside.
 
+use std::time::Duration;
+
 use crate::machine;
 use crate::machine::boot::Override;
 
@@ -14,7 +16,6 @@ pub enum Request {
     Console(Vec<u8>),
     /// A break on the serial port.
     Break,
-    /// What clients have changed, to be handed in again by [`restore`](crate::bmc::Bmc::restore)
-    /// after a restart; JSON, and it holds passwords.
-    Save(String),
+    /// The time off within a power cycle has changed.
+    CycleInterval(Duration),
 }

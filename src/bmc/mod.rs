@@ -31,8 +31,8 @@ use crate::bmc::event::Request;
 use crate::bmc::session::{Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
 use crate::bmc::store::{Clock, Store};
-use crate::machine::{self, StartCause, Status};
-use crate::plan::IpmiPlan;
+use crate::machine::{self, Power, StartCause, Status};
+use crate::plan::Plan;
 use crate::profile::document::{Restore, UserPrivilege};
 use crate::value::Secret;
 use crate::wire::DecodeError;
@@ -91,13 +91,21 @@ pub struct Config {
     pub advertised_port: u16,
     /// What becomes of the machine when the program starts.
     pub restore: Restore,
+    /// The profile says so: a policy that was set over IPMI does not outlive a restart.
+    pub restore_declared: bool,
+    /// The machine's name.
+    pub name: String,
+    /// The profile's asset tag.
+    pub asset_tag: Option<String>,
 }
 
 impl Config {
     /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
     /// were read.
     #[must_use]
-    pub fn new(plan: &IpmiPlan, passwords: Vec<Secret>, restore: Restore) -> Self {
+    pub fn new(plan: &Plan, passwords: Vec<Secret>) -> Self {
+        let (identity, power) = (&plan.identity, &plan.power);
+        let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
             password,
@@ -116,7 +124,10 @@ impl Config {
             cipher_suites: plan.cipher_suites.clone(),
             guid,
             advertised_port: plan.advertised_port,
-            restore,
+            restore: power.restore,
+            restore_declared: power.restore_declared,
+            name: identity.name.to_string(),
+            asset_tag: identity.asset_tag.clone(),
         }
     }
 }
@@ -137,9 +148,16 @@ struct Core {
     suites: Vec<u8>,
     advertised_port: u16,
     restore: Restore,
+    restore_declared: bool,
+    name: String,
+    asset_tag: Option<String>,
     machine: Status,
     /// The last start was asked for over IPMI.
     started_by_ipmi: bool,
+    /// A chassis control command was accepted whose effect is still to come.
+    commanded: bool,
+    /// Why the machine was last started or reset (section 28.11).
+    restart_cause: u8,
     boot: BootOptions,
     sol: Sol,
     open_sessions: BTreeSet<u32>,
@@ -150,7 +168,38 @@ struct Core {
     requests: VecDeque<Request>,
 }
 
+/// System restart cause: unknown (v2.0 section 28.11).
+const UNKNOWN_CAUSE: u8 = 0x0;
+
 impl Core {
+    /// System restart cause (v2.0 section 28.11). `by_ipmi`: a chassis control command asked for it.
+    fn restart_cause_of(&self, cause: StartCause, by_ipmi: bool) -> u8 {
+        const CHASSIS_CONTROL: u8 = 0x1;
+        const RESET_BUTTON: u8 = 0x2;
+        const POWER_BUTTON: u8 = 0x3;
+        const ALWAYS_RESTORED: u8 = 0x6;
+        const PREVIOUS_RESTORED: u8 = 0x7;
+        const SOFT_RESET: u8 = 0xA;
+        match cause {
+            StartCause::Guest => SOFT_RESET,
+            _ if by_ipmi => CHASSIS_CONTROL,
+            StartCause::Reset => RESET_BUTTON,
+            StartCause::PowerOn if self.restart_cause == UNKNOWN_CAUSE => {
+                match self.restore_policy() {
+                    Restore::AlwaysOn => ALWAYS_RESTORED,
+                    Restore::Previous => PREVIOUS_RESTORED,
+                    Restore::AlwaysOff => POWER_BUTTON,
+                }
+            }
+            StartCause::PowerOn | StartCause::PowerCycle => POWER_BUTTON,
+        }
+    }
+
+    /// The power restore policy: the profile's if it names one, else what was set over IPMI.
+    fn restore_policy(&self) -> Restore {
+        self.store.chassis.restore.unwrap_or(self.restore)
+    }
+
     fn boot_changed(&mut self) {
         let boot = self.boot.to_override();
         info!(?boot, "boot override");
@@ -210,6 +259,11 @@ impl Bmc {
                 suites: config.cipher_suites,
                 advertised_port: config.advertised_port,
                 restore: config.restore,
+                restore_declared: config.restore_declared,
+                name: config.name,
+                asset_tag: config.asset_tag,
+                commanded: false,
+                restart_cause: UNKNOWN_CAUSE,
                 machine: Status::OFF,
                 started_by_ipmi: false,
                 boot: BootOptions::default(),
@@ -228,13 +282,16 @@ impl Bmc {
         }
     }
 
-    /// Takes over what an earlier run has wished to be saved. What the profile declares wins.
+    /// Takes over what [`Self::poll_save`] of an earlier run has answered. What the profile declares wins.
     ///
     /// # Errors
-    /// When it is not what [`Request::Save`] was; then nothing has changed.
+    /// When it is something else; then nothing has changed.
     pub fn restore(&mut self, saved: &str) -> Result<(), serde_json::Error> {
         let mut store: Store = serde_json::from_str(saved)?;
         store.users = std::mem::take(&mut self.core.store.users);
+        if self.core.restore_declared {
+            store.chassis.restore = None;
+        }
         self.core.store = store;
         Ok(())
     }
@@ -263,20 +320,30 @@ impl Bmc {
     }
 
     /// Something happened to the machine.
-    pub fn handle_machine(&mut self, status: Status, event: &machine::Event) {
+    pub fn handle_machine(&mut self, now: Instant, status: Status, event: &machine::Event) {
         self.core.machine = status;
+        self.core.store.chassis.power(now, status.power == Power::On);
         match event {
             machine::Event::Started(cause) => {
                 self.core.boot.countdown = None;
+                let by_ipmi = std::mem::take(&mut self.core.commanded);
                 self.core.started_by_ipmi =
-                    matches!(cause, StartCause::PowerOn | StartCause::PowerCycle);
+                    by_ipmi && matches!(cause, StartCause::PowerOn | StartCause::PowerCycle);
+                self.core.restart_cause = self.core.restart_cause_of(*cause, by_ipmi);
+                // Power-on hours are kept from start to start.
+                self.core.changed = true;
             }
             machine::Event::BootUsed(used) => {
                 if self.core.boot.used(*used) {
                     self.core.boot_changed();
                 }
             }
-            machine::Event::Changed | machine::Event::Stopped(_) => {}
+            machine::Event::Stopped(_) => {
+                self.core.commanded = false;
+                self.core.store.watchdog.deadline = None;
+                self.core.changed = true;
+            }
+            machine::Event::Changed => {}
         }
     }
 
@@ -292,6 +359,9 @@ impl Bmc {
         }
         if self.core.boot.expire(now) {
             self.core.boot_changed();
+        }
+        if self.core.store.watchdog.expire(now) {
+            info!("the watchdog timer has expired");
         }
     }
 
@@ -318,23 +388,33 @@ impl Bmc {
 
     /// The next wish.
     pub fn poll_request(&mut self) -> Option<Request> {
-        if let Some(request) = self.core.requests.pop_front() {
-            return Some(request);
-        }
+        self.core.requests.pop_front()
+    }
+
+    /// What clients have changed, if that is not saved: to be handed in again by
+    /// [`Self::restore`] after a restart. JSON, and it holds passwords.
+    pub fn poll_save(&mut self) -> Option<String> {
         if !std::mem::take(&mut self.core.changed) {
             return None;
         }
-        let saved = serde_json::to_string_pretty(&self.core.store).expect("plain data");
-        Some(Request::Save(saved))
+        Some(serde_json::to_string_pretty(&self.core.store).expect("the store is plain data"))
     }
 
     /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] want to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.sessions.next_expiry(), self.core.sol.poll_timeout(), self.core.boot.countdown]
+        let watchdog = self.core.store.watchdog.deadline;
+        let sol = self.core.sol.poll_timeout();
+        [self.sessions.next_expiry(), sol, self.core.boot.countdown, watchdog]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// What becomes of the machine when the program starts.
+    #[must_use]
+    pub fn restore_policy(&self) -> Restore {
+        self.core.restore_policy()
     }
 
     /// How many sessions are open.
@@ -509,10 +589,20 @@ impl Bmc {
         if let Some(transmit) = self.seal(id, PayloadType::IPMI, &response) {
             self.out.push_back(transmit);
         }
-        if let After::Close(closing) = after
-            && let Some(session) = self.sessions.remove(closing)
-        {
-            self.ended(closing, &session, "closed");
+        match after {
+            After::Nothing => {}
+            After::Close(closing) => {
+                if let Some(session) = self.sessions.remove(closing) {
+                    self.ended(closing, &session, "closed");
+                }
+            }
+            After::Reset => {
+                for (id, session) in self.sessions.take_all() {
+                    self.ended(id, &session, "the BMC is reset");
+                }
+                self.core.boot.set_in_progress_by = None;
+                self.core.store.watchdog = Default::default();
+            }
         }
         Ok(())
     }

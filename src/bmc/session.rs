@@ -221,6 +221,12 @@ impl Table {
         self.next_expiry = Some(self.next_expiry.map_or(expiry, |next| next.min(expiry)));
     }
 
+    /// Ends all sessions, and answers them.
+    pub(super) fn take_all(&mut self) -> BTreeMap<u32, Session> {
+        self.next_expiry = None;
+        std::mem::take(&mut self.sessions)
+    }
+
     /// Ends a session.
     pub(super) fn remove(&mut self, id: u32) -> Option<Session> {
         self.sessions.remove(&id)

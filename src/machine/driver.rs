@@ -126,6 +126,11 @@ impl Driver {
         }
     }
 
+    /// Changes the time off within the power cycles that are still to come.
+    pub fn set_cycle_interval(&mut self, interval: Duration) {
+        self.config.cycle_interval = interval;
+    }
+
     /// The last known state.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -95,6 +95,8 @@ pub struct NicPlan {
 pub struct PowerPlan {
     /// What to do when the program starts.
     pub restore: Restore,
+    /// The profile says so, and what was set over IPMI does not count.
+    pub restore_declared: bool,
     /// Limit of a soft shutdown in seconds.
     pub soft_limit_s: u32,
     /// What follows when it is over.
@@ -126,6 +128,7 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
         network,
         power: PowerPlan {
             restore: profile.power.restore,
+            restore_declared: profile.restore_declared,
             soft_limit_s: profile.power.soft_limit_s,
             soft_policy: profile.power.soft_policy,
             cycle_interval_s: profile.power.cycle_interval_s,

@@ -109,7 +109,9 @@ impl Serving {
     fn handle(&mut self, input: Input) {
         match input {
             Input::Console(characters) => self.engine.handle_console(&characters),
-            Input::Machine(status, event) => self.engine.handle_machine(status, &event),
+            Input::Machine(status, event) => {
+                self.engine.handle_machine(host::now(), status, &event);
+            }
             // `serve` has its own way with it.
             Input::Finish(_) => {}
             Input::Query(reply) => {
@@ -132,11 +134,11 @@ impl Serving {
                 Request::Boot(boot) => {
                     let _ = self.machine.send(machine::Input::Boot(boot));
                 }
+                Request::CycleInterval(interval) => {
+                    let _ = self.machine.send(machine::Input::CycleInterval(interval));
+                }
                 Request::Break => {
                     let _ = self.machine.send(machine::Input::Break);
-                }
-                Request::Save(saved) => {
-                    let _ = self.save.send(saved);
                 }
                 Request::Console(characters) => {
                     if self.console.try_send(console::Input::Characters(characters)).is_err() {
@@ -144,6 +146,9 @@ impl Serving {
                     }
                 }
             }
+        }
+        if let Some(saved) = self.engine.poll_save() {
+            let _ = self.save.send(saved);
         }
         while let Some(transmit) = self.engine.poll_transmit(host::now()) {
             // A full socket buffer or an unreachable console: as good as lost on the way, and

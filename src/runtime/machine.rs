@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::PipeReader;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
@@ -36,6 +37,8 @@ pub(super) enum Input {
     Request(Request, Option<oneshot::Sender<Result<(), Refusal>>>),
     /// The boot override has changed.
     Boot(Option<Override>),
+    /// The time off within a power cycle has changed.
+    CycleInterval(Duration),
     /// Send a break on the serial port.
     Break,
     /// The program is to end.
@@ -172,6 +175,7 @@ impl Machine {
                 }
                 self.drive(|driver, effects| driver.handle_boot(boot, effects)).await;
             }
+            Input::CycleInterval(interval) => self.driver.set_cycle_interval(interval),
             Input::Break => {
                 if let Some(running) = &mut self.running {
                     let id = CONSOLE_CHARDEV.to_owned();

@@ -82,22 +82,22 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
-    let restores_on = restores_on(&plan).map_err(fail)?;
-    let engine = BmcConfig::new(&plan.ipmi, passwords, plan.power.restore);
+    let engine = BmcConfig::new(&plan, passwords);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
 
-    info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
-    if restores_on {
-        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
-    }
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
         && let Err(error) = engine.restore(&saved)
     {
         warn!(%error, "what was changed over IPMI is lost: its file is damaged");
+    }
+    let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
+    info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
+    if restores_on {
+        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
     }
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
@@ -191,8 +191,8 @@ fn vnc_password(plan: &Plan) -> Result<Option<Secret>, Finding> {
 }
 
 /// Whether the machine is to be started now.
-fn restores_on(plan: &Plan) -> Result<bool, Finding> {
-    match plan.power.restore {
+fn restores_on(plan: &Plan, policy: Restore) -> Result<bool, Finding> {
+    match policy {
         Restore::AlwaysOn => Ok(true),
         Restore::AlwaysOff => Ok(false),
         Restore::Previous => {

@@ -36,6 +36,9 @@ pub fn engine() -> Bmc {
         guid: GUID,
         advertised_port: 6231,
         restore: Restore::AlwaysOn,
+        restore_declared: true,
+        name: "node1".into(),
+        asset_tag: None,
     };
     Bmc::new(config, [7; 32])
 }

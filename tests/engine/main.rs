@@ -8,6 +8,7 @@
 )]
 
 mod console;
+mod device;
 mod robustness;
 mod vector_engine;
 mod vectors;
@@ -26,7 +27,8 @@ const APP: u8 = 0x06;
 const ON: Status = Status { power: Power::On, operation: None, fault: false };
 
 fn switched_on(rig: &mut Rig) {
-    rig.bmc.handle_machine(ON, &Event::Started(StartCause::PowerOn));
+    let now = rig.now;
+    rig.bmc.handle_machine(now, ON, &Event::Started(StartCause::PowerOn));
 }
 
 #[test]
@@ -166,12 +168,13 @@ fn chassis_status_is_the_last_known_state_at_once() {
     let mut rig = Rig::new();
     let mut session = admin(&mut rig);
     let off = session.command(&mut rig, CHASSIS, 0x01, &[]);
-    assert_eq!(off, (0, vec![0x40, 0x00, 0x00]), "off; restore policy always-on");
+    assert_eq!(off, (0, vec![0x40, 0x00, 0x40, 0xF0]), "off; restore policy always-on");
     switched_on(&mut rig);
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x41, 0x10, 0x00]);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x41, 0x00, 0x40, 0xF0]);
     let crashed = Status { power: Power::Off, operation: None, fault: true };
-    rig.bmc.handle_machine(crashed, &Event::Changed);
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x48, 0x18, 0x00]);
+    let now = rig.now;
+    rig.bmc.handle_machine(now, crashed, &Event::Changed);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x48, 0x08, 0x40, 0xF0]);
 }
 
 #[test]
@@ -319,7 +322,7 @@ fn wrong_lengths_and_places_have_their_codes() {
     assert_eq!(session.command(&mut rig, APP, 0x42, &[5]).0, 0xCC, "no such channel");
     assert_eq!(session.command(&mut rig, CHASSIS, 0x09, &[6, 0, 0]).0, 0x80);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[5, 0x80]).0, 0xC7);
-    assert_eq!(session.command(&mut rig, APP, 0x59, &[0, 1, 0, 0]).0, 0x80);
+    assert_eq!(session.command(&mut rig, APP, 0x59, &[0, 9, 0, 0]).0, 0x80);
     assert_eq!(session.command(&mut rig, APP, 0xEE, &[]).0, 0xC1);
     assert_eq!(session.command(&mut rig, 0x3E, 0x01, &[]).0, 0xC1);
 }
@@ -351,7 +354,8 @@ fn boot_flags_are_read_back_and_used_up() {
     assert_eq!(boot.target, BootTarget::Device(BootDevice::Network));
     assert_eq!(boot.lifetime, Lifetime::Once);
     assert_eq!(boot_flags(&mut rig, &mut session), [0x80, 0x04, 0, 0, 0]);
-    rig.bmc.handle_machine(ON, &Event::BootUsed(boot));
+    let now = rig.now;
+    rig.bmc.handle_machine(now, ON, &Event::BootUsed(boot));
     assert_eq!(boot_flags(&mut rig, &mut session), [0; 5]);
     assert_eq!(rig.requests(), [Request::Boot(None)]);
 
@@ -360,7 +364,8 @@ fn boot_flags_are_read_back_and_used_up() {
     let [Request::Boot(Some(Override { lifetime: Lifetime::Always, .. }))] = requests[..] else {
         panic!("{requests:?}");
     };
-    rig.bmc.handle_machine(ON, &Event::Started(StartCause::Guest));
+    let now = rig.now;
+    rig.bmc.handle_machine(now, ON, &Event::Started(StartCause::Guest));
     rig.pass(Duration::from_secs(30));
     assert_eq!(boot_flags(&mut rig, &mut session), [0xE0, 0x08, 0, 0, 0]);
 }

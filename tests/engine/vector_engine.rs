@@ -1,5 +1,7 @@
 //! The engine that real clients talk to when vectors are captured.
 
+use std::time::Instant;
+
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
 use qemu_bmc::profile::document::Restore;
@@ -19,9 +21,12 @@ pub fn engine() -> Bmc {
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
         restore: Restore::AlwaysOn,
+        restore_declared: true,
+        name: "node1".into(),
+        asset_tag: None,
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status { power: Power::On, operation: None, fault: false };
-    bmc.handle_machine(status, &Event::Started(StartCause::PowerOn));
+    bmc.handle_machine(Instant::now(), status, &Event::Started(StartCause::PowerOn));
     bmc
 }

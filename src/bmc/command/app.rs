@@ -15,7 +15,6 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x3C, CALLBACK, "22.19", "Close Session", close_session),
     Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_channel_info),
     Entry::reads(NetFn::APP, 0x54, Access::Anyone, "22.15", "Get Channel Cipher Suites", get_channel_cipher_suites),
-    Entry::reads(NetFn::APP, 0x59, USER, "22.14b", "Get System Info Parameters", get_system_info_parameters),
 ];
 
 /// Most bytes of cipher suite records in one response (section 22.15).
@@ -146,14 +145,4 @@ pub(super) fn get_channel_cipher_suites(
     let start = usize::from(selector & 0x3F) * RECORDS_PER_RESPONSE;
     let block = records.iter().skip(start).take(RECORDS_PER_RESPONSE);
     Ok([LAN_CHANNEL].iter().chain(block).copied().collect())
-}
-
-/// Get System Info Parameters (section 22.14b). None is kept, and "not supported" is what clients
-/// take for that.
-pub(super) fn get_system_info_parameters(
-    _: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Vec<u8>, CompletionCode> {
-    let [_revision_only, _parameter, _set, _block] = exactly(data)?;
-    Err(CompletionCode::PARAMETER_NOT_SUPPORTED)
 }

@@ -1,8 +1,11 @@
 //! Chassis commands (v2.0 chapter 28).
 
+use std::time::Duration;
+
 use crate::bmc::boot;
-use crate::bmc::command::{Context, Entry, OPERATOR, USER, exactly};
+use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, USER, exactly};
 use crate::bmc::event::Request;
+use crate::bmc::store::chassis::{IDENTIFY, Identify};
 use crate::machine::{self, Power, Refusal};
 use crate::profile::document::Restore;
 use crate::wire::code::{CompletionCode, NetFn};
@@ -12,17 +15,111 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::CHASSIS, 0x00, USER, "28.1", "Get Chassis Capabilities", get_capabilities),
     Entry::reads(NetFn::CHASSIS, 0x01, USER, "28.2", "Get Chassis Status", get_status),
     Entry::acts(NetFn::CHASSIS, 0x02, OPERATOR, "28.3", "Chassis Control", control),
+    Entry::acts(NetFn::CHASSIS, 0x04, OPERATOR, "28.5", "Chassis Identify", identify),
+    Entry::acts(NetFn::CHASSIS, 0x05, ADMINISTRATOR, "28.7", "Set Chassis Capabilities", set_capabilities),
+    Entry::acts(NetFn::CHASSIS, 0x06, OPERATOR, "28.8", "Set Power Restore Policy", set_restore_policy),
+    Entry::reads(NetFn::CHASSIS, 0x07, USER, "28.11", "Get System Restart Cause", get_restart_cause),
     Entry::acts(NetFn::CHASSIS, 0x08, OPERATOR, "28.12", "Set System Boot Options", set_boot_options),
     Entry::reads(NetFn::CHASSIS, 0x09, OPERATOR, "28.13", "Get System Boot Options", get_boot_options),
+    Entry::acts(NetFn::CHASSIS, 0x0A, ADMINISTRATOR, "28.6", "Set Front Panel Enables", set_front_panel_enables),
+    Entry::acts(NetFn::CHASSIS, 0x0B, ADMINISTRATOR, "28.9", "Set Power Cycle Interval", set_power_cycle_interval),
+    Entry::reads(NetFn::CHASSIS, 0x0F, USER, "28.14", "Get POH Counter", get_poh_counter),
 ];
 
 /// Get Chassis Capabilities (section 28.1): no switch is locked, all devices are at the BMC.
 pub(super) fn get_capabilities(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    Ok(vec![0x00, 0x20, 0x20, 0x20, 0x20])
+    let capabilities = context.core.store.chassis.capabilities;
+    Ok(capabilities.unwrap_or([0x00, 0x20, 0x20, 0x20, 0x20, 0x20]).to_vec())
+}
+
+/// Set Chassis Capabilities (section 28.7): remembered, and answered again.
+fn set_capabilities(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let capabilities = match *data {
+        [flags, fru, sdr, sel, management] => [flags, fru, sdr, sel, management, 0x20],
+        [flags, fru, sdr, sel, management, bridge] => [flags, fru, sdr, sel, management, bridge],
+        _ => return Err(CompletionCode::LENGTH_INVALID),
+    };
+    context.core.store.chassis.capabilities = Some(capabilities);
+    context.core.changed = true;
+    Ok(Vec::new())
+}
+
+/// Chassis Identify (section 28.5).
+fn identify(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let (interval, force) = match *data {
+        [] => (IDENTIFY, 0),
+        [seconds] => (Duration::from_secs(seconds.into()), 0),
+        [seconds, force] => (Duration::from_secs(seconds.into()), force),
+        _ => return Err(CompletionCode::LENGTH_INVALID),
+    };
+    context.core.store.chassis.identify = match (force & 1 != 0, interval.is_zero()) {
+        (true, _) => Identify::On,
+        (false, true) => Identify::Off,
+        (false, false) => Identify::Until(context.now + interval),
+    };
+    Ok(Vec::new())
+}
+
+/// Set Power Restore Policy (section 28.8).
+fn set_restore_policy(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    /// Always off, previous state, always on.
+    const SUPPORTED: u8 = 0x07;
+    let [policy] = exactly(data)?;
+    let restore = match policy & 0x07 {
+        0 => Restore::AlwaysOff,
+        1 => Restore::Previous,
+        2 => Restore::AlwaysOn,
+        // The console only wants to know what there is.
+        3 => return Ok(vec![SUPPORTED]),
+        _ => return Err(CompletionCode::INVALID_FIELD),
+    };
+    context.core.store.chassis.restore = Some(restore);
+    context.core.changed = true;
+    Ok(vec![SUPPORTED])
+}
+
+/// Get System Restart Cause (section 28.11).
+fn get_restart_cause(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let [] = exactly(data)?;
+    Ok(vec![context.core.restart_cause, LAN_CHANNEL])
+}
+
+/// Set Front Panel Enables (section 28.6). There is no front panel, and so nobody to disobey.
+fn set_front_panel_enables(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [disabled] = exactly(data)?;
+    context.core.store.chassis.disabled_buttons = disabled & 0x0F;
+    context.core.changed = true;
+    Ok(Vec::new())
+}
+
+/// Set Power Cycle Interval (section 28.9).
+fn set_power_cycle_interval(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    let [seconds] = exactly(data)?;
+    context.core.store.chassis.cycle_interval_s = Some(seconds);
+    context.core.changed = true;
+    context.core.requests.push_back(Request::CycleInterval(Duration::from_secs(seconds.into())));
+    Ok(Vec::new())
+}
+
+/// Get POH Counter (section 28.14): power-on hours.
+fn get_poh_counter(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    const MINUTES_PER_COUNT: u8 = 60;
+    const COUNT_S: u64 = 3600;
+    let [] = exactly(data)?;
+    let hours = context.core.store.chassis.powered_s(context.now) / COUNT_S;
+    let mut response = vec![MINUTES_PER_COUNT];
+    response.extend(u32::try_from(hours).unwrap_or(u32::MAX).to_le_bytes());
+    Ok(response)
 }
 
 /// Get Chassis Status (section 28.2).
@@ -34,13 +131,21 @@ pub(super) fn get_status(
     let core = &context.core;
     let on = u8::from(core.machine.power == Power::On);
     let fault = u8::from(core.machine.fault);
-    let restore = match core.restore {
+    let restore = match core.restore_policy() {
         Restore::AlwaysOff => 0b00,
         Restore::Previous => 0b01,
         Restore::AlwaysOn => 0b10,
     };
     let last_event = u8::from(core.started_by_ipmi) << 4 | fault << 3;
-    Ok(vec![restore << 5 | fault << 3 | on, last_event, 0x00])
+    // Bit 6: identify can be told; 5 and 4: it is off, for a time, on.
+    let chassis = &core.store.chassis;
+    let identify = match chassis.identify(context.now) {
+        Identify::Off => 0b00,
+        Identify::Until(_) => 0b01,
+        Identify::On => 0b10,
+    };
+    let front_panel = 0xF0 | chassis.disabled_buttons;
+    Ok(vec![restore << 5 | fault << 3 | on, last_event, 0x40 | identify << 4, front_panel])
 }
 
 /// Chassis Control (section 28.3).
@@ -61,6 +166,7 @@ pub(super) fn control(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
         Refusal::NotInPresentState => CompletionCode::NOT_IN_PRESENT_STATE,
     })?;
     core.boot.countdown = None;
+    core.commanded = true;
     core.requests.push_back(Request::Power(request));
     // The machine will say so itself; until then nobody may slip in a request that conflicts.
     let changes = match request {

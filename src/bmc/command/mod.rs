@@ -5,7 +5,11 @@
 
 mod app;
 mod chassis;
+mod dcmi;
+mod device;
 mod payload;
+mod system_info;
+mod watchdog;
 
 use std::time::Instant;
 
@@ -38,6 +42,8 @@ pub(super) enum After {
     Nothing,
     /// End this session.
     Close(u32),
+    /// End all sessions, as a BMC does that starts anew.
+    Reset,
 }
 
 type Handler = fn(&mut Context<'_>, &[u8]) -> Result<Vec<u8>, CompletionCode>;
@@ -104,7 +110,15 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 3] = [chassis::TABLE, app::TABLE, payload::TABLE];
+const TABLES: [&[Entry]; 7] = [
+    chassis::TABLE,
+    app::TABLE,
+    device::TABLE,
+    watchdog::TABLE,
+    system_info::TABLE,
+    payload::TABLE,
+    dcmi::TABLE,
+];
 
 fn table() -> impl Iterator<Item = &'static Entry> {
     TABLES.into_iter().flatten()

@@ -3,19 +3,35 @@
 //! The whole is saved as JSON after a command that changed it (`Core::changed`), and read again
 //! when the program starts; what the profile declares wins then.
 
+pub(super) mod chassis;
+pub(super) mod dcmi;
+pub(super) mod device;
+pub(super) mod system_info;
 pub(super) mod users;
+pub(super) mod watchdog;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use chassis::Chassis;
+use dcmi::Dcmi;
+use device::Device;
+use system_info::SystemInfo;
 pub(super) use users::Users;
+use watchdog::Watchdog;
 
 /// All of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Store {
     pub(super) users: Users,
+    pub(super) device: Device,
+    pub(super) chassis: Chassis,
+    pub(super) system_info: SystemInfo,
+    pub(super) dcmi: Dcmi,
+    #[serde(skip)]
+    pub(super) watchdog: Watchdog,
 }
 
 /// Wall-clock time from the engine's time.
@@ -35,11 +51,5 @@ impl Clock {
     pub(super) fn unix_s(&self, now: Instant) -> u64 {
         let Some((then, unix_s)) = self.set else { return 0 };
         unix_s + now.saturating_duration_since(then).as_secs()
-    }
-
-    /// Time since some moment before the start.
-    #[must_use]
-    pub(super) fn uptime(&self, now: Instant) -> Duration {
-        self.set.map_or(Duration::ZERO, |(then, _)| now.saturating_duration_since(then))
     }
 }

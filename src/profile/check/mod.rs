@@ -64,6 +64,8 @@ pub struct Profile {
     pub ipmi: Ipmi,
     /// Power policies.
     pub power: Power,
+    /// Somebody named the restore policy: one that was set over IPMI does not outlive a restart.
+    pub restore_declared: bool,
     /// QEMU program: a path, or a name to be looked up.
     pub qemu_binary: PathBuf,
     /// User to run QEMU as, where the profile says it.
@@ -210,6 +212,7 @@ impl Check<'_> {
             vnc,
             ipmi,
             power: document.power.clone(),
+            restore_declared: !self.sources.is_default(&Key::from("power.restore")),
             qemu_binary,
             qemu_user: document.qemu.user.clone(),
             qemu_extra_args: document.qemu.extra_args.clone(),

@@ -10,12 +10,40 @@ use rand_core::Rng;
 use tracing::{info, warn};
 
 use crate::bmc::crypto::{Exchange, SUITES};
-use crate::bmc::session::{Challenged, MAX_OPEN, Open, Session, Stage, Window};
-use crate::bmc::{Bmc, Drop, shown};
+use crate::bmc::session::{Challenged, MAX_OPEN, Open, Protection, Session, Stage, Window};
+use crate::bmc::store::users::User;
+use crate::bmc::{Bmc, Core, Drop, shown};
+use crate::value::BmcKey;
 use crate::wire::code::{Privilege, RakpStatus};
 use crate::wire::rakp::{
     OpenSessionRequest, OpenSessionResponse, Rakp1, Rakp3, rakp2, rakp4, refusal,
 };
+
+impl Core {
+    /// The highest privilege level that a session on the LAN channel can have.
+    fn channel_limit(&self) -> Privilege {
+        Privilege::ADMINISTRATOR
+    }
+
+    /// The highest privilege level that a session with this cipher suite can have; `None`: it may
+    /// not be used.
+    fn suite_limit(&self, _id: u8) -> Option<Privilege> {
+        Some(self.channel_limit())
+    }
+
+    /// The highest privilege level that `user` can have on the LAN channel; `None`: it may not log
+    /// in.
+    pub(super) fn highest(&self, user: &User) -> Option<Privilege> {
+        let may_log_in = user.enabled && user.lan.messaging && user.password.is_some();
+        let highest = user.lan.privilege().filter(|_| may_log_in)?;
+        Some(highest.min(self.channel_limit()))
+    }
+
+    /// K_G, if it is set: what a client has set, else what the profile says.
+    pub(super) fn k_g(&self) -> Option<&BmcKey> {
+        self.store.k_g.as_ref().or(self.declared_k_g.as_ref()).filter(|key| key.is_set())
+    }
+}
 
 impl Bmc {
     /// Open Session Request: the response's payload.
@@ -32,21 +60,27 @@ impl Bmc {
             return Ok(response.clone());
         }
         let refuse = |status| Ok(refusal(request.tag, status, request.console_session_id));
-        let offered = &self.core.suites;
-        let suite = offered
-            .iter()
-            .filter_map(|id| SUITES.iter().find(|suite| suite.id == *id))
-            .find(|suite| suite.matches(&request.proposal));
-        let Some(&suite) = suite else { return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH) };
-        if request.privilege > Privilege::ADMINISTRATOR.0 {
+        let Some(proposal) = request.proposal.filter(|_| request.console_session_id != 0) else {
+            return refuse(RakpStatus::ILLEGAL_PARAMETER);
+        };
+        let offered = self.core.suites.iter().filter_map(|id| {
+            let suite = SUITES.iter().find(|suite| suite.id == *id)?;
+            Some((*suite, self.core.suite_limit(suite.id)?))
+        });
+        let chosen = { offered }.find(|(suite, _)| suite.matches(&proposal));
+        let Some((suite, limit)) = chosen else {
+            return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
+        };
+        if request.privilege > limit.0 {
             return refuse(RakpStatus::INVALID_ROLE);
         }
         if self.sessions.open() >= MAX_OPEN {
             return refuse(RakpStatus::INSUFFICIENT_RESOURCES);
         }
         let managed_session_id = loop {
-            let id = self.rng.next_u32();
-            if id != 0 && !self.sessions.contains(id) {
+            let id = self.core.rng.next_u32();
+            let taken = self.sessions.contains(id) || self.core.challenges.contains_key(&id);
+            if id != 0 && !taken {
                 break id;
             }
         };
@@ -54,7 +88,7 @@ impl Bmc {
             tag: request.tag,
             // 0 asks for the highest; who echoes it locks FreeIPMI out.
             privilege: match request.privilege {
-                0 => Privilege::ADMINISTRATOR,
+                0 => limit,
                 level => Privilege(level),
             },
             console_session_id: request.console_session_id,
@@ -63,10 +97,10 @@ impl Bmc {
             integrity: suite.integrity,
             confidentiality: suite.confidentiality,
         };
-        let response = response.encode();
-        let stage = Stage::Opened { request: payload.to_vec(), response: response.clone() };
         let console_id = request.console_session_id;
-        self.sessions.insert(now, managed_session_id, console_id, from, suite, stage);
+        let (request, response) = (payload.to_vec(), response.encode());
+        let stage = Stage::Opened { request, response: response.clone(), suite, limit };
+        self.sessions.insert(now, managed_session_id, console_id, from, stage);
         Ok(response)
     }
 
@@ -78,14 +112,15 @@ impl Bmc {
             return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0));
         };
         let refuse = |status| Ok(refusal(message.tag, status, session.console_id));
-        match &session.stage {
+        let (suite, opened_limit) = match &session.stage {
             Stage::Challenged(challenged) if challenged.request == payload => {
                 return Ok(challenged.response.clone());
             }
             // A console may fall back to another privilege or name in the same session.
-            Stage::Opened { .. } | Stage::Challenged(_) => {}
+            Stage::Opened { suite, limit, .. } => (*suite, *limit),
+            Stage::Challenged(challenged) => (challenged.exchange.suite, challenged.opened_limit),
             Stage::Open(_) => return refuse(RakpStatus::INVALID_SESSION_ID),
-        }
+        };
         if message.name_len > Rakp1::MAX_NAME_LEN {
             return refuse(RakpStatus::INVALID_NAME_LENGTH);
         }
@@ -95,13 +130,12 @@ impl Bmc {
             warn!(user = ?name, from = %shown(session.peer), "login refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
-        let (Some(password), Some(highest), true) =
-            (&user.password, user.lan.privilege(), user.enabled && user.lan.messaging)
-        else {
+        let (Some(password), Some(highest)) = (&user.password, self.core.highest(user)) else {
             let name = String::from_utf8_lossy(message.name);
             warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
+        let highest = highest.min(opened_limit);
         let limit = match message.privilege() {
             0 => highest,
             level => Privilege(level),
@@ -111,9 +145,9 @@ impl Bmc {
             return refuse(RakpStatus::INVALID_ROLE);
         }
         let mut managed_random = [0; 16];
-        self.rng.fill_bytes(&mut managed_random);
+        self.core.rng.fill_bytes(&mut managed_random);
         let exchange = Exchange {
-            suite: session.suite,
+            suite,
             console_session_id: session.console_id,
             managed_session_id: id,
             console_random: message.console_random,
@@ -129,6 +163,7 @@ impl Bmc {
             exchange,
             user: id_of_user,
             password: password.clone(),
+            opened_limit,
             limit,
             request: payload.to_vec(),
             response: response.clone(),
@@ -169,12 +204,16 @@ impl Bmc {
             let status = RakpStatus::INVALID_INTEGRITY_CHECK_VALUE;
             return Ok(Some(refusal(message.tag, status, console_id)));
         }
-        let (keys, check) = challenged.exchange.keys(password);
+        if self.core.open_sessions.len() >= MAX_OPEN {
+            let status = RakpStatus::INSUFFICIENT_RESOURCES;
+            return Ok(Some(refusal(message.tag, status, console_id)));
+        }
+        let (keys, check) = challenged.exchange.keys(password, self.core.k_g());
         let response = rakp4(message.tag, console_id, &check);
-        let limit = challenged.limit;
-        info!(user = %name, from = %shown(from), suite = session.suite.id, ?limit, "session {id:#010x} opened");
-        session.stage = Stage::Open(Box::new(Open {
-            keys,
+        let (limit, suite) = (challenged.limit, challenged.exchange.suite.id);
+        info!(user = %name, from = %shown(from), suite, ?limit, "session {id:#010x} opened");
+        let open = Open {
+            protection: Protection::V20(Box::new(keys)),
             user: challenged.user,
             user_name: name,
             limit,
@@ -185,9 +224,10 @@ impl Bmc {
             request: payload.to_vec(),
             response: response.clone(),
             reply: None,
-        }));
+        };
+        self.core.session_opened(id, from, &open);
+        session.stage = Stage::Open(Box::new(open));
         session.touch(now, from);
-        self.core.open_sessions.insert(id);
         Ok(Some(response))
     }
 }

@@ -5,45 +5,49 @@
 //! engine has no clock, no socket and no source of entropy but its seed, and never waits.
 //!
 //! Before login it answers only: ASF ping, Get Channel Authentication Capabilities, Get System
-//! GUID, Get Channel Cipher Suites, and the four messages of the RMCP+ session set-up.
+//! GUID, Get Channel Cipher Suites, the messages of the RMCP+ session set-up, and of IPMI 1.5 Get
+//! Session Challenge and Activate Session.
 
 mod boot;
 mod command;
 mod crypto;
 pub mod event;
 mod handshake;
+mod packet;
 mod session;
 mod sol;
 mod store;
+mod v15;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use chacha20::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
-use crate::bmc::crypto::Keys;
 use crate::bmc::event::Request;
-use crate::bmc::session::{Reply, Session, Stage, Table};
+use crate::bmc::session::{Info, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
 use crate::bmc::store::{Clock, Store};
+use crate::bmc::v15::Challenges;
 use crate::machine::{self, Power, StartCause, Status};
 use crate::plan::Plan;
-use crate::profile::document::{Restore, UserPrivilege};
-use crate::value::Secret;
+use crate::profile::document::{Restore, UserPrivilege, V15Auth};
+use crate::value::{BmcKey, Secret};
 use crate::wire::DecodeError;
-use crate::wire::code::{CompletionCode, PayloadType, Privilege};
+use crate::wire::code::{AuthType, CompletionCode, PayloadType, Privilege};
 use crate::wire::message;
-use crate::wire::rmcp::{self, Datagram};
-use crate::wire::session::{SessionPacket, V15, V20, V20Header, pad_trailer};
-use crate::wire::sol::Inbound;
+use crate::wire::session::V15;
 
 /// The address of the BMC as responder of a LAN message (v2.0 section 5.5).
 const BMC_ADDRESS: u8 = 0x20;
+
+/// "Cannot return number of requested data bytes" (v2.0 table 5-2).
+const CANNOT_RETURN_AS_MUCH: CompletionCode = CompletionCode(0xCA);
 
 /// A user who may log in.
 #[derive(Clone, Debug)]
@@ -85,6 +89,10 @@ pub struct Config {
     pub users: Vec<User>,
     /// Numbers of the cipher suites that are offered, most wanted first.
     pub cipher_suites: Vec<u8>,
+    /// Authentication types of IPMI 1.5 sessions; none: there are no such sessions.
+    pub v15: Vec<AuthType>,
+    /// K_G, if the profile has one.
+    pub k_g: Option<BmcKey>,
     /// System GUID as it goes over the wire.
     pub guid: [u8; 16],
     /// The port that SOL activation names.
@@ -100,10 +108,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
-    /// were read.
+    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, and `k_g`,
+    /// as they were read.
     #[must_use]
-    pub fn new(plan: &Plan, passwords: Vec<Secret>) -> Self {
+    pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>) -> Self {
         let (identity, power) = (&plan.identity, &plan.power);
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
@@ -122,6 +130,8 @@ impl Config {
         Self {
             users: users.collect(),
             cipher_suites: plan.cipher_suites.clone(),
+            v15: plan.v15.iter().map(|auth| auth_type(*auth)).collect(),
+            k_g,
             guid,
             advertised_port: plan.advertised_port,
             restore: power.restore,
@@ -129,6 +139,15 @@ impl Config {
             name: identity.name.to_string(),
             asset_tag: identity.asset_tag.clone(),
         }
+    }
+}
+
+fn auth_type(auth: V15Auth) -> AuthType {
+    match auth {
+        V15Auth::Md5 => AuthType::MD5,
+        V15Auth::Md2 => AuthType::MD2,
+        V15Auth::Password => AuthType::PASSWORD,
+        V15Auth::None => AuthType::NONE,
     }
 }
 
@@ -146,6 +165,8 @@ pub struct Transmit {
 struct Core {
     guid: [u8; 16],
     suites: Vec<u8>,
+    v15: Vec<AuthType>,
+    declared_k_g: Option<BmcKey>,
     advertised_port: u16,
     restore: Restore,
     restore_declared: bool,
@@ -160,7 +181,10 @@ struct Core {
     restart_cause: u8,
     boot: BootOptions,
     sol: Sol,
-    open_sessions: BTreeSet<u32>,
+    /// By Managed System Session ID.
+    open_sessions: BTreeMap<u32, Info>,
+    challenges: Challenges,
+    rng: ChaCha20Rng,
     clock: Clock,
     store: Store,
     /// The store has changed since it was saved.
@@ -212,7 +236,6 @@ impl Core {
 pub struct Bmc {
     core: Core,
     sessions: Table,
-    rng: ChaCha20Rng,
     out: VecDeque<Transmit>,
     console_room: bool,
     dropped: u64,
@@ -223,8 +246,6 @@ pub struct Bmc {
 enum Drop {
     #[error(transparent)]
     Malformed(#[from] DecodeError),
-    #[error("an IPMI 1.5 packet in a session")]
-    V15Session,
     #[error("no such session")]
     NoSession,
     #[error("not authenticated and encrypted as the session demands")]
@@ -257,6 +278,8 @@ impl Bmc {
             core: Core {
                 guid: config.guid,
                 suites: config.cipher_suites,
+                v15: config.v15,
+                declared_k_g: config.k_g,
                 advertised_port: config.advertised_port,
                 restore: config.restore,
                 restore_declared: config.restore_declared,
@@ -268,14 +291,15 @@ impl Bmc {
                 started_by_ipmi: false,
                 boot: BootOptions::default(),
                 sol: Sol::default(),
-                open_sessions: BTreeSet::new(),
+                open_sessions: BTreeMap::new(),
+                challenges: Challenges::new(),
+                rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
                 store,
                 changed: false,
                 requests: VecDeque::new(),
             },
             sessions: Table::default(),
-            rng: ChaCha20Rng::from_seed(seed),
             out: VecDeque::new(),
             console_room: true,
             dropped: 0,
@@ -292,6 +316,7 @@ impl Bmc {
         if self.core.restore_declared {
             store.chassis.restore = None;
         }
+        store.k_g = store.k_g.filter(|_| self.core.declared_k_g.is_none());
         self.core.store = store;
         Ok(())
     }
@@ -435,121 +460,6 @@ impl Bmc {
         self.dropped
     }
 
-    fn try_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Result<(), Drop> {
-        let packet = match Datagram::decode(bytes)? {
-            Datagram::Ping { tag } => {
-                self.send(from, rmcp::pong(tag).to_vec());
-                return Ok(());
-            }
-            Datagram::Ipmi(bytes) => SessionPacket::decode(bytes)?,
-        };
-        match packet {
-            SessionPacket::V15(packet) => {
-                if packet.auth_type != 0 || packet.session_id != 0 {
-                    return Err(Drop::V15Session);
-                }
-                let response = self.before_login(now, packet.payload)?;
-                self.send(from, V15::encode_sessionless(&response));
-                Ok(())
-            }
-            SessionPacket::V20(packet) if packet.session_id == 0 => {
-                self.sessionless(now, from, &packet)
-            }
-            SessionPacket::V20(packet) => self.in_session(now, from, &packet),
-        }
-    }
-
-    /// An RMCP+ packet outside a session.
-    fn sessionless(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        packet: &V20<'_>,
-    ) -> Result<(), Drop> {
-        if packet.encrypted || packet.authenticated {
-            return Err(Drop::NoSession);
-        }
-        let (payload_type, payload) = match packet.payload_type {
-            PayloadType::IPMI => (PayloadType::IPMI, self.before_login(now, packet.payload)?),
-            PayloadType::OPEN_SESSION_REQUEST => {
-                (PayloadType::OPEN_SESSION_RESPONSE, self.open_session(now, from, packet.payload)?)
-            }
-            PayloadType::RAKP_1 => (PayloadType::RAKP_2, self.rakp1(packet.payload)?),
-            PayloadType::RAKP_3 => match self.rakp3(now, from, packet.payload)? {
-                Some(payload) => (PayloadType::RAKP_4, payload),
-                None => return Ok(()),
-            },
-            _ => return Err(Drop::PayloadType),
-        };
-        let header = V20Header {
-            payload_type,
-            encrypted: false,
-            authenticated: false,
-            session_id: 0,
-            sequence: 0,
-        };
-        let mut datagram = Vec::with_capacity(16 + payload.len());
-        header.encode(len_u16(payload.len()), &mut datagram);
-        datagram.extend_from_slice(&payload);
-        self.send(from, datagram);
-        Ok(())
-    }
-
-    /// A command before login: the response, if it may be answered at all.
-    fn before_login(&mut self, now: Instant, message: &[u8]) -> Result<Vec<u8>, Drop> {
-        let request = message::Request::decode(message)?;
-        if request.responder != BMC_ADDRESS {
-            return Err(Drop::NotForUs);
-        }
-        let command = Command::find(&request).ok().filter(|command| command.is_for_anyone());
-        let command = command.ok_or(Drop::NotBeforeLogin)?;
-        let mut context = Context {
-            now,
-            core: &mut self.core,
-            channel: LAN_CHANNEL,
-            session: None,
-            after: After::Nothing,
-        };
-        Ok(respond(&request, command.run(&mut context, request.data)))
-    }
-
-    /// An RMCP+ packet that claims a session.
-    fn in_session(&mut self, now: Instant, from: SocketAddr, packet: &V20<'_>) -> Result<(), Drop> {
-        let id = packet.session_id;
-        let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
-        let Stage::Open(open) = &mut session.stage else { return Err(Drop::NoSession) };
-        if !packet.authenticated || !packet.encrypted {
-            return Err(Drop::Unprotected);
-        }
-        let (covered, code) = packet.split_auth_code(open.keys.auth_code_len())?;
-        if !open.keys.auth_code_is(covered, code) {
-            return Err(Drop::AuthCode);
-        }
-        if !open.window.accept(packet.sequence) {
-            return Err(Drop::Sequence);
-        }
-        let mut buffer = packet.payload.to_vec();
-        let payload = open.keys.decrypt(&mut buffer).ok_or(Drop::Decryption)?;
-        session.touch(now, from);
-        match packet.payload_type {
-            PayloadType::IPMI => self.command(now, id, payload),
-            PayloadType::SOL => {
-                let inbound = Inbound::decode(payload)?;
-                let room = self.console_room;
-                let incoming =
-                    self.core.sol.handle_packet(now, id, packet.sequence, &inbound, room);
-                if incoming.send_break {
-                    self.core.requests.push_back(Request::Break);
-                }
-                if !incoming.characters.is_empty() {
-                    self.core.requests.push_back(Request::Console(incoming.characters.to_vec()));
-                }
-                Ok(())
-            }
-            _ => Err(Drop::PayloadType),
-        }
-    }
-
     /// A command in session `id`.
     fn command(&mut self, now: Instant, id: u32, message: &[u8]) -> Result<(), Drop> {
         let request = message::Request::decode(message)?;
@@ -557,7 +467,8 @@ impl Bmc {
             return Err(Drop::NotForUs);
         }
         let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
-        let Stage::Open(open) = &mut session.stage else { return Err(Drop::NoSession) };
+        let peer = session.peer;
+        let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
         let mut after = After::Nothing;
         let response = if let Some(response) = open.repeated(now, message) {
             response
@@ -569,17 +480,21 @@ impl Bmc {
                         now,
                         core: &mut self.core,
                         channel: LAN_CHANNEL,
+                        peer,
                         session: Some((id, open)),
                         after: After::Nothing,
                     };
                     let result = command.run(&mut context, request.data);
                     after = context.after;
                     let data = if command.is_secret() { &[] } else { request.data };
-                    let response = respond(&request, result.clone());
+                    let mut response = respond(&request, result.clone());
+                    if open.is_v15() && response.len() > V15::MAX_PAYLOAD {
+                        response = respond(&request, Err(CANNOT_RETURN_AS_MUCH));
+                    }
                     if command.has_effect() {
                         let code = result.err().unwrap_or(CompletionCode::OK);
                         let name = &open.user_name;
-                        info!(user = %name, from = %shown(session.peer), ?code, ?data, "{}", command.name());
+                        info!(user = %name, from = %shown(peer), ?code, ?data, "{}", command.name());
                         open.reply = Some(Reply::new(now, message, &response));
                     }
                     response
@@ -600,6 +515,7 @@ impl Bmc {
                 for (id, session) in self.sessions.take_all() {
                     self.ended(id, &session, "the BMC is reset");
                 }
+                self.core.challenges.clear();
                 self.core.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
             }
@@ -617,28 +533,6 @@ impl Bmc {
         self.core.sol.session_ended(id);
     }
 
-    /// A datagram for open session `id`.
-    fn seal(&mut self, id: u32, payload_type: PayloadType, payload: &[u8]) -> Option<Transmit> {
-        let session = self.sessions.get_mut(id)?;
-        let Stage::Open(open) = &mut session.stage else { return None };
-        let header = V20Header {
-            payload_type,
-            encrypted: true,
-            authenticated: true,
-            session_id: session.console_id,
-            sequence: open.next_sequence(),
-        };
-        let mut iv = [0; 16];
-        self.rng.fill_bytes(&mut iv);
-        let encrypted_len = Keys::encrypted_len(payload.len());
-        let mut datagram = Vec::with_capacity(encrypted_len + 40);
-        header.encode(len_u16(encrypted_len), &mut datagram);
-        open.keys.encrypt(iv, payload, &mut datagram);
-        pad_trailer(&mut datagram);
-        open.keys.append_auth_code(&mut datagram, rmcp::HEADER_LEN);
-        Some(Transmit { to: session.peer, datagram })
-    }
-
     fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
         self.out.push_back(Transmit { to, datagram });
     }
@@ -654,9 +548,4 @@ fn respond(request: &message::Request<'_>, result: Result<Vec<u8>, CompletionCod
 /// An address as people write it: IPv4 on a socket for both stays IPv4.
 fn shown(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Length of a payload of ours, all of which are short.
-fn len_u16(len: usize) -> u16 {
-    u16::try_from(len).expect("our payloads are below 64 KiB")
 }

@@ -5,10 +5,11 @@
 //! a flood of them takes no place from open ones.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::bmc::crypto::{CipherSuite, Exchange, Keys};
+use crate::bmc::Core;
+use crate::bmc::crypto::{CipherSuite, Exchange, Keys, V15Key};
 use crate::value::Secret;
 use crate::wire::code::Privilege;
 
@@ -16,8 +17,8 @@ use crate::wire::code::Privilege;
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a session may take to be set up.
 pub(super) const SETUP_LIMIT: Duration = Duration::from_secs(3);
-/// Most sessions that are open at once.
-pub(super) const MAX_OPEN: usize = 256;
+/// Most sessions that are open at once: each has a handle of one byte, which is not 0.
+pub(super) const MAX_OPEN: usize = 255;
 /// Most sessions that are being set up at once.
 pub(super) const MAX_HALF_OPEN: usize = 256;
 /// How long the answer to a request is kept for its repetition.
@@ -30,8 +31,6 @@ pub(super) struct Session {
     pub(super) console_id: u32,
     /// Where the console was last heard from.
     pub(super) peer: SocketAddr,
-    /// Cipher suite.
-    pub(super) suite: CipherSuite,
     /// How far it is.
     pub(super) stage: Stage,
     /// When it ends unless it is used.
@@ -47,6 +46,10 @@ pub(super) enum Stage {
         request: Vec<u8>,
         /// Payload of the response.
         response: Vec<u8>,
+        /// Cipher suite.
+        suite: CipherSuite,
+        /// Highest privilege level that the response has promised.
+        limit: Privilege,
     },
     /// RAKP Message 2 was sent.
     Challenged(Box<Challenged>),
@@ -63,6 +66,8 @@ pub(super) struct Challenged {
     pub(super) user: u8,
     /// The user's password as of now.
     pub(super) password: Secret,
+    /// Highest privilege level that the Open Session Response has promised.
+    pub(super) opened_limit: Privilege,
     /// Highest privilege that was asked for and is granted.
     pub(super) limit: Privilege,
     /// RAKP Message 1 as it came, to know a repetition by.
@@ -74,8 +79,8 @@ pub(super) struct Challenged {
 /// An open session.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// Keys.
-    pub(super) keys: Keys,
+    /// How its packets are authenticated and encrypted.
+    pub(super) protection: Protection,
     /// User ID.
     pub(super) user: u8,
     /// The user's name when the session was opened, for the log.
@@ -88,12 +93,61 @@ pub(super) struct Open {
     pub(super) window: Window,
     /// Last sequence number sent.
     pub(super) sent: u32,
-    /// RAKP Message 3 as it came, to know a repetition by.
+    /// RAKP Message 3, or the message Activate Session, as it came, to know a repetition by.
     pub(super) request: Vec<u8>,
-    /// RAKP Message 4 as sent.
+    /// RAKP Message 4, or the answer to Activate Session as a datagram, as sent.
     pub(super) response: Vec<u8>,
     /// The last answer to a command with an effect.
     pub(super) reply: Option<Reply>,
+}
+
+/// How the packets of a session are authenticated and encrypted.
+#[derive(Debug)]
+pub(super) enum Protection {
+    /// IPMI 1.5.
+    V15(V15Key),
+    /// RMCP+.
+    V20(Box<Keys>),
+}
+
+/// What others may know of an open session (v2.0 section 22.20).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Info {
+    /// Session handle, 1–255.
+    pub(super) handle: u8,
+    /// User ID.
+    pub(super) user: u8,
+    /// Privilege as of now.
+    pub(super) privilege: Privilege,
+    /// RMCP+, not IPMI 1.5.
+    pub(super) rmcp_plus: bool,
+    /// Where the console was last heard from.
+    pub(super) peer: SocketAddr,
+}
+
+impl Core {
+    /// Session `id` is open: it gets the lowest free handle.
+    pub(super) fn session_opened(&mut self, id: u32, peer: SocketAddr, open: &Open) {
+        let taken = |handle| self.open_sessions.values().any(|info| info.handle == handle);
+        let handle = (1..=u8::MAX).find(|handle| !taken(*handle)).unwrap_or(u8::MAX);
+        let rmcp_plus = matches!(open.protection, Protection::V20(_));
+        let (user, privilege) = (open.user, open.privilege);
+        self.open_sessions.insert(id, Info { handle, user, privilege, rmcp_plus, peer });
+    }
+}
+
+/// Which attempt at a session makes room for a new one: the oldest of the address that has most of
+/// them, so that a flood from one place displaces itself. Attempts are ID, console and expiry.
+pub(super) fn makes_room(
+    attempts: impl Iterator<Item = (u32, SocketAddr, Instant)> + Clone,
+) -> Option<u32> {
+    let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    for (_, peer, _) in attempts.clone() {
+        *counts.entry(peer.ip()).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count)?.0;
+    let of_it = attempts.filter(|(_, peer, _)| peer.ip() == most);
+    of_it.min_by_key(|(_, _, expiry)| *expiry).map(|(id, _, _)| id)
 }
 
 /// An answer that is kept, because a console that did not get it asks again, with the same request
@@ -121,6 +175,12 @@ impl Reply {
 }
 
 impl Open {
+    /// A session of IPMI 1.5.
+    #[must_use]
+    pub(super) fn is_v15(&self) -> bool {
+        matches!(self.protection, Protection::V15(_))
+    }
+
     /// The kept answer to `message`, if this is a repetition.
     #[must_use]
     pub(super) fn repeated(&self, now: Instant, message: &[u8]) -> Option<Vec<u8>> {
@@ -147,6 +207,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The window of a console that has been told to begin with `first`: nothing before it counts.
+    pub(super) fn before(first: u32) -> Self {
+        Self { highest: first.wrapping_sub(1), seen: u32::MAX }
+    }
+
     /// Takes note of `sequence`. Answers `false` if it was seen already, is too old, or is 0.
     pub(super) fn accept(&mut self, sequence: u32) -> bool {
         if sequence == 0 {
@@ -201,23 +266,34 @@ impl Table {
         })
     }
 
-    /// Adds a half-open session. If there are too many, the oldest makes room.
+    /// Adds a half-open session. If there are too many, one of them makes room.
     pub(super) fn insert(
         &mut self,
         now: Instant,
         id: u32,
         console_id: u32,
         peer: SocketAddr,
-        suite: CipherSuite,
         stage: Stage,
     ) {
         let half_open = self.sessions.iter().filter(|(_, session)| !session.is_open());
         if half_open.clone().count() >= MAX_HALF_OPEN {
-            let oldest = half_open.min_by_key(|(_, session)| session.expiry).map(|(id, _)| *id);
-            oldest.and_then(|oldest| self.sessions.remove(&oldest));
+            let attempts = half_open.map(|(id, session)| (*id, session.peer, session.expiry));
+            makes_room(attempts).and_then(|id| self.sessions.remove(&id));
         }
         let expiry = now + SETUP_LIMIT;
-        self.sessions.insert(id, Session { console_id, peer, suite, stage, expiry });
+        self.sessions.insert(id, Session { console_id, peer, stage, expiry });
+        self.expires(expiry);
+    }
+
+    /// Adds a session that is open from the beginning, as of IPMI 1.5.
+    pub(super) fn insert_open(&mut self, now: Instant, id: u32, peer: SocketAddr, open: Open) {
+        let expiry = now + IDLE_LIMIT;
+        let stage = Stage::Open(Box::new(open));
+        self.sessions.insert(id, Session { console_id: id, peer, stage, expiry });
+        self.expires(expiry);
+    }
+
+    fn expires(&mut self, expiry: Instant) {
         self.next_expiry = Some(self.next_expiry.map_or(expiry, |next| next.min(expiry)));
     }
 
@@ -263,6 +339,14 @@ impl Session {
         matches!(self.stage, Stage::Open(_))
     }
 
+    /// What an open session has.
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.stage {
+            Stage::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
     /// An authentic packet came from `peer`.
     pub(super) fn touch(&mut self, now: Instant, peer: SocketAddr) {
         self.peer = peer;
@@ -301,14 +385,48 @@ mod tests {
     }
 
     #[test]
+    fn window_of_a_console_that_was_told_where_to_begin() {
+        let mut window = Window::before(1);
+        assert!(window.accept(1), "exactly the first");
+        let mut window = Window::before(100);
+        assert!(!window.accept(99));
+        assert!(window.accept(101));
+        assert!(window.accept(100), "overtaken");
+        assert!(!window.accept(100));
+        assert!(!window.accept(99));
+    }
+
+    fn opened() -> Stage {
+        let suite = crate::bmc::crypto::SUITES[0];
+        let limit = Privilege::ADMINISTRATOR;
+        Stage::Opened { request: Vec::new(), response: Vec::new(), suite, limit }
+    }
+
+    #[test]
+    fn a_flood_from_one_address_displaces_itself() {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let mut now = Instant::now();
+        let mut table = Table::default();
+        table.insert(now, 1, 0, "192.0.2.1:1".parse().unwrap(), opened());
+        for id in 2..=1000 {
+            now += Duration::from_micros(1);
+            // Another port each time.
+            let port = u16::try_from(id).unwrap();
+            table.insert(now, id, 0, SocketAddr::new("192.0.2.2".parse().unwrap(), port), opened());
+        }
+        assert!(table.contains(1) && table.contains(1000));
+        assert!(!table.contains(2));
+        assert_eq!(table.sessions.len(), MAX_HALF_OPEN);
+    }
+
+    #[test]
     fn half_open_sessions_evict_each_other_and_expire() {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let mut now = Instant::now();
         let peer = "192.0.2.1:1".parse().unwrap();
         let mut table = Table::default();
         for id in 1..=1000 {
-            let stage = Stage::Opened { request: Vec::new(), response: Vec::new() };
-            table.insert(now, id, 0, peer, crate::bmc::crypto::SUITES[0], stage);
+            table.insert(now, id, 0, peer, opened());
             now += Duration::from_micros(1);
         }
         assert!(!table.contains(1));

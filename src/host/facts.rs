@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::host::environment;
 use crate::plan::facts::{Access, FileFact, HostFacts, RunAs, UefiFiles};
 use crate::profile::Profile;
 use crate::profile::check::Password;
 use crate::profile::document::Accel;
-use crate::value::{ImageFormat, Secret, Sha256Sum};
+use crate::value::{BmcKey, ImageFormat, Secret, Sha256Sum};
 
 const KVM: &str = "/dev/kvm";
 /// User that QEMU runs as by default, if we are root.
@@ -72,6 +73,11 @@ pub fn probe(profile: &Profile) -> HostFacts {
             bad_password_files.insert(path.clone(), reason);
         }
     }
+    if let Some(path) = &profile.ipmi.k_g_file
+        && let Err(reason) = k_g(path)
+    {
+        bad_password_files.insert(path.clone(), reason);
+    }
     if let Some(path) = profile.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref())
         && let Err(reason) = vnc_password(path)
     {
@@ -103,13 +109,26 @@ pub fn probe(profile: &Profile) -> HostFacts {
 /// # Errors
 /// Why it cannot be read, or cannot be a password.
 pub fn password(path: &Path) -> Result<Secret, String> {
+    Secret::new(secret_file(path)?.as_slice()).map_err(|error| error.to_string())
+}
+
+/// K_G, read from a file.
+///
+/// # Errors
+/// Why it cannot be read, or cannot be K_G.
+pub fn k_g(path: &Path) -> Result<BmcKey, String> {
+    BmcKey::parse(&secret_file(path)?).map_err(|error| error.to_string())
+}
+
+/// What is in a file, without one line end after it.
+fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     // More than any password, so that a wrong file is not read to its end.
     const LIMIT: u64 = 4096;
     // A pipe that nobody writes to would hold up the start for ever.
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err("not a regular file".to_owned());
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     std::fs::File::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
         .map_err(|error| reason(&error))?;
@@ -119,7 +138,7 @@ pub fn password(path: &Path) -> Result<Secret, String> {
             bytes.pop();
         }
     }
-    Secret::new(bytes).map_err(|error| error.to_string())
+    Ok(bytes)
 }
 
 /// The user to run QEMU as: the one that was asked for, else `nobody` for a root that may change
@@ -365,5 +384,9 @@ mod tests {
         assert!(read(b"\n").unwrap_err().contains("empty"));
         assert!(read(&[b'x'; 21]).unwrap_err().contains("21 bytes"));
         assert!(password(Path::new("/nonexistent/p")).unwrap_err().contains("no such file"));
+        std::fs::write(&path, b"a key\r\n").unwrap();
+        assert_eq!(k_g(&path).unwrap().expose()[..6], *b"a key\0");
+        std::fs::write(&path, b"0x12\n").unwrap();
+        assert!(k_g(&path).unwrap_err().contains("40 hexadecimal digits"));
     }
 }

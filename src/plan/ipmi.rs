@@ -1,6 +1,7 @@
 //! The BMC: users, identity, addresses.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::plan::Identity;
 use crate::profile::Profile;
 use crate::profile::check::{Bind, Password};
-use crate::profile::document::UserPrivilege;
+use crate::profile::document::{UserPrivilege, V15Auth};
 
 /// The BMC's part of the plan.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -26,6 +27,10 @@ pub struct IpmiPlan {
     pub guid: Uuid,
     /// Cipher suites that are offered, most wanted first.
     pub cipher_suites: Vec<u8>,
+    /// How sessions of IPMI 1.5 may be authenticated; empty: there are none.
+    pub v15: Vec<V15Auth>,
+    /// File that holds K_G; `null`: clients need the password only.
+    pub k_g_file: Option<PathBuf>,
     /// Users.
     pub users: Vec<UserPlan>,
 }
@@ -85,6 +90,8 @@ impl IpmiPlan {
             advertised_port: profile.ipmi.advertised_port,
             guid: identity.uuid,
             cipher_suites: profile.ipmi.cipher_suites.clone(),
+            v15: profile.ipmi.v15.clone(),
+            k_g_file: profile.ipmi.k_g_file.clone(),
             users: users.collect(),
         }
     }
@@ -96,6 +103,13 @@ impl IpmiPlan {
         let _ = writeln!(out, "  clients see port {}", self.advertised_port);
         let suites: Vec<String> = self.cipher_suites.iter().map(u8::to_string).collect();
         let _ = writeln!(out, "  cipher suites {}", suites.join(", "));
+        let v15: Vec<String> =
+            self.v15.iter().map(|auth| format!("{auth:?}").to_lowercase()).collect();
+        let v15 = if v15.is_empty() { "off".to_owned() } else { v15.join(", ") };
+        let _ = writeln!(out, "  IPMI 1.5 {v15}");
+        if let Some(path) = &self.k_g_file {
+            let _ = writeln!(out, "  K_G     <in {}>", path.display());
+        }
         for UserPlan { slot, name, password, privilege, enabled } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",

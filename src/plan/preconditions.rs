@@ -33,6 +33,12 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
             findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
         }
     }
+    if let Some(path) = &profile.ipmi.k_g_file
+        && let Some(reason) = facts.bad_password_files.get(path)
+    {
+        let at = At::Key(Key::from("ipmi.k_g_file"));
+        findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
+    }
     if let Some(path) = profile.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref())
         && let Some(reason) = facts.bad_password_files.get(path)
     {

@@ -20,7 +20,7 @@ mod save;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +38,7 @@ use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::Restore;
-use crate::value::Secret;
+use crate::value::{BmcKey, Secret};
 
 /// Carries out the plan until a signal ends it.
 ///
@@ -66,6 +66,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let fail = |finding: Finding| vec![finding];
     let passwords = passwords(&plan).map_err(fail)?;
+    let k_g = k_g(&plan).map_err(fail)?;
     let vnc_password = vnc_password(&plan).map_err(fail)?;
     let _locks = directories(&plan).map_err(fail)?;
     let udp = bind(&plan).map_err(fail)?;
@@ -82,7 +83,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
-    let engine = BmcConfig::new(&plan, passwords);
+    let engine = BmcConfig::new(&plan, passwords, k_g);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
@@ -180,9 +181,17 @@ fn passwords(plan: &Plan) -> Result<Vec<Secret>, Finding> {
     plan.ipmi.users.iter().enumerate().map(read).collect()
 }
 
+fn k_g(plan: &Plan) -> Result<Option<BmcKey>, Finding> {
+    let read = |path: &PathBuf| {
+        facts::k_g(path)
+            .map_err(|reason| host(key("ipmi.k_g_file"), format!("{}: {reason}", path.display())))
+    };
+    plan.ipmi.k_g_file.as_ref().map(read).transpose()
+}
+
 fn vnc_password(plan: &Plan) -> Result<Option<Secret>, Finding> {
     let file = plan.qemu.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref());
-    let read = |path: &std::path::PathBuf| {
+    let read = |path: &PathBuf| {
         facts::vnc_password(path).map_err(|reason| {
             host(key("vnc.password_file"), format!("{}: {reason}", path.display()))
         })

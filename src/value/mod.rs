@@ -2,6 +2,7 @@
 //!
 //! Everything here is a plain value that can only be made legal; nothing reads a file or a clock.
 
+mod bmc_key;
 mod boot;
 mod image;
 mod mac;
@@ -9,6 +10,7 @@ mod name;
 mod secret;
 mod size;
 
+pub use bmc_key::BmcKey;
 pub use boot::BootDevice;
 pub use image::{ImageFormat, Sha256Sum};
 pub use mac::MacAddr;

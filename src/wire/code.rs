@@ -113,6 +113,15 @@ codes! {
         ADMINISTRATOR = 0x04,
     }
 
+    /// Authentication type of an IPMI 1.5 session header (v2.0 table 13-8).
+    AuthType(u8) {
+        NONE = 0x00,
+        MD2 = 0x01,
+        MD5 = 0x02,
+        /// The password itself, in clear.
+        PASSWORD = 0x04,
+    }
+
     /// RAKP authentication algorithm (v2.0 table 13-17).
     Authentication(u8) {
         NONE = 0x00,

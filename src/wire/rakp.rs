@@ -31,43 +31,54 @@ pub struct OpenSessionRequest {
     pub privilege: u8,
     /// Remote Console Session ID.
     pub console_session_id: u32,
-    /// What the console wants to use.
-    pub proposal: Proposal,
+    /// What the console wants to use; `None` if an algorithm payload has a wrong type or length.
+    pub proposal: Option<Proposal>,
 }
 
 impl OpenSessionRequest {
     /// Reads the payload.
     ///
     /// # Errors
-    /// When it is short or an algorithm payload has a wrong type or length.
+    /// When it is short. A malformed algorithm payload is no error here: it has its own status.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, DecodeError> {
         let tag = bytes.try_get_u8()?;
         let privilege = bytes.try_get_u8()? & 0x0F;
         let _reserved = bytes.try_get_u16()?;
         let console_session_id = bytes.try_get_u32_le()?;
-        let authentication = algorithm(&mut bytes, 0)?.map(Authentication);
-        let integrity = algorithm(&mut bytes, 1)?.map(Integrity);
-        let confidentiality = algorithm(&mut bytes, 2)?.map(Confidentiality);
-        let proposal = Proposal { authentication, integrity, confidentiality };
+        let authentication = algorithm(&mut bytes, 0)?;
+        let integrity = algorithm(&mut bytes, 1)?;
+        let confidentiality = algorithm(&mut bytes, 2)?;
+        let proposal = match (authentication, integrity, confidentiality) {
+            (Ok(authentication), Ok(integrity), Ok(confidentiality)) => Some(Proposal {
+                authentication: authentication.map(Authentication),
+                integrity: integrity.map(Integrity),
+                confidentiality: confidentiality.map(Confidentiality),
+            }),
+            _ => None,
+        };
         Ok(Self { tag, privilege, console_session_id, proposal })
     }
 }
 
+/// An algorithm payload has a wrong type or length.
+struct Malformed;
+
 /// Reads one algorithm payload: type, two reserved bytes, length, algorithm, three reserved.
-fn algorithm(bytes: &mut &[u8], payload_type: u8) -> Result<Option<u8>, DecodeError> {
-    if bytes.try_get_u8()? != payload_type {
-        return Err(DecodeError::Unexpected("algorithm payload type"));
-    }
+fn algorithm(
+    bytes: &mut &[u8],
+    payload_type: u8,
+) -> Result<Result<Option<u8>, Malformed>, DecodeError> {
+    let is_right_type = bytes.try_get_u8()? == payload_type;
     let _reserved = bytes.try_get_u16()?;
     let len = bytes.try_get_u8()?;
     let algorithm = bytes.try_get_u8()? & 0x3F;
     let mut reserved = [0; 3];
     bytes.try_copy_to_slice(&mut reserved)?;
-    match len {
-        0 => Ok(None),
-        8 => Ok(Some(algorithm)),
-        _ => Err(DecodeError::Unexpected("algorithm payload length")),
-    }
+    Ok(match len {
+        0 if is_right_type => Ok(None),
+        8 if is_right_type => Ok(Some(algorithm)),
+        _ => Err(Malformed),
+    })
 }
 
 /// The accepting RMCP+ Open Session Response (v2.0 table 13-10).
@@ -238,11 +249,11 @@ mod tests {
         assert_eq!(request.console_session_id, 0xA0A2_A3A4);
         assert_eq!(
             request.proposal,
-            Proposal {
+            Some(Proposal {
                 authentication: Some(Authentication::HMAC_SHA1),
                 integrity: Some(Integrity::HMAC_SHA1_96),
                 confidentiality: Some(Confidentiality::AES_CBC_128),
-            }
+            })
         );
         for len in 0..OPEN.len() {
             assert_eq!(OpenSessionRequest::decode(&OPEN[..len]), Err(DecodeError::Truncated));
@@ -253,9 +264,14 @@ mod tests {
     fn empty_algorithm_payload_leaves_the_choice() {
         let mut bytes = OPEN;
         bytes[11] = 0;
-        assert_eq!(OpenSessionRequest::decode(&bytes).unwrap().proposal.authentication, None);
-        bytes[11] = 7;
-        assert!(OpenSessionRequest::decode(&bytes).is_err());
+        let proposal = OpenSessionRequest::decode(&bytes).unwrap().proposal;
+        assert_eq!(proposal.unwrap().authentication, None);
+        for (index, value) in [(8, 3), (11, 7), (16, 0), (27, 9)] {
+            let mut bytes = OPEN;
+            bytes[index] = value;
+            let request = OpenSessionRequest::decode(&bytes).unwrap();
+            assert_eq!((request.console_session_id, request.proposal), (0xA0A2_A3A4, None));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use bytes::{Buf, BufMut};
 
 use crate::wire::DecodeError;
-use crate::wire::code::PayloadType;
+use crate::wire::code::{AuthType, PayloadType};
 use crate::wire::rmcp::{self, HEADER_LEN};
 
 /// Authentication Type/Format that marks RMCP+ (v2.0 table 13-9).
@@ -30,13 +30,13 @@ pub enum SessionPacket<'a> {
 /// An IPMI 1.5 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct V15<'a> {
-    /// Authentication type: 0 none, 1 MD2, 2 MD5, 4 password.
-    pub auth_type: u8,
+    /// Authentication type.
+    pub auth_type: AuthType,
     /// Session sequence number.
     pub sequence: u32,
     /// Session ID, 0 outside a session.
     pub session_id: u32,
-    /// The AuthCode, present for every authentication type but "none".
+    /// The AuthCode, of every authentication type but "none".
     pub auth_code: Option<[u8; 16]>,
     /// The IPMI message.
     pub payload: &'a [u8],
@@ -75,40 +75,52 @@ impl<'a> SessionPacket<'a> {
         let mut bytes = whole;
         match bytes.try_get_u8()? {
             FORMAT_RMCP_PLUS => V20::decode(whole, bytes).map(Self::V20),
-            auth_type @ (0 | 1 | 2 | 4) => V15::decode(auth_type, bytes).map(Self::V15),
-            _ => Err(DecodeError::Unexpected("authentication type")),
+            auth_type => V15::decode(AuthType(auth_type), bytes).map(Self::V15),
         }
     }
 }
 
 impl<'a> V15<'a> {
-    fn decode(auth_type: u8, mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Longest payload in bytes: its length has one byte.
+    pub const MAX_PAYLOAD: usize = 255;
+
+    /// `payload` outside a session.
+    #[must_use]
+    pub fn outside_session(payload: &'a [u8]) -> Self {
+        Self { auth_type: AuthType::NONE, sequence: 0, session_id: 0, auth_code: None, payload }
+    }
+
+    fn decode(auth_type: AuthType, mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let sequence = bytes.try_get_u32_le()?;
         let session_id = bytes.try_get_u32_le()?;
-        let auth_code = if auth_type == 0 {
-            None
-        } else {
-            let mut code = [0; 16];
-            bytes.try_copy_to_slice(&mut code)?;
-            Some(code)
+        let auth_code = match auth_type {
+            AuthType::NONE => None,
+            AuthType::MD2 | AuthType::MD5 | AuthType::PASSWORD => {
+                let mut code = [0; 16];
+                bytes.try_copy_to_slice(&mut code)?;
+                Some(code)
+            }
+            _ => return Err(DecodeError::Unexpected("authentication type")),
         };
         let len = usize::from(bytes.try_get_u8()?);
         let payload = bytes.get(..len).ok_or(DecodeError::Truncated)?;
         Ok(Self { auth_type, sequence, session_id, auth_code, payload })
     }
 
-    /// A datagram outside a session, with authentication type "none".
-    ///
-    /// `payload` must have at most 255 bytes, the field's limit; the rest is cut.
+    /// The datagram. [`Self::payload`] must have at most [`Self::MAX_PAYLOAD`] bytes; the rest is
+    /// cut.
     #[must_use]
-    pub fn encode_sessionless(payload: &[u8]) -> Vec<u8> {
-        let len = payload.len().min(255);
-        let mut out = Vec::with_capacity(HEADER_LEN + 10 + len);
+    pub fn encode(&self) -> Vec<u8> {
+        let len = self.payload.len().min(Self::MAX_PAYLOAD);
+        let mut out = Vec::with_capacity(HEADER_LEN + 26 + len);
         out.put_slice(&rmcp::IPMI_HEADER);
-        out.put_slice(&[0; 9]);
+        out.put_u8(self.auth_type.0);
+        out.put_u32_le(self.sequence);
+        out.put_u32_le(self.session_id);
+        out.put_slice(self.auth_code.as_ref().map_or(&[], <[u8; 16]>::as_slice));
         #[allow(clippy::cast_possible_truncation, reason = "at most 255, see above")]
         out.put_u8(len as u8);
-        out.put_slice(&payload[..len]);
+        out.put_slice(&self.payload[..len]);
         out
     }
 }
@@ -210,19 +222,35 @@ mod tests {
     #[test]
     fn v15_packet_outside_a_session() {
         let packet = SessionPacket::decode(&AUTH_CAPS);
-        let expected = V15 {
-            auth_type: 0,
-            sequence: 0,
-            session_id: 0,
-            auth_code: None,
-            payload: &hex!("20 18 c8 81 00 38 8e 04 b5"),
-        };
+        let expected = V15::outside_session(&hex!("20 18 c8 81 00 38 8e 04 b5"));
         assert_eq!(packet, Ok(SessionPacket::V15(expected)));
         for len in 0..AUTH_CAPS.len() {
             assert_eq!(SessionPacket::decode(&AUTH_CAPS[..len]), Err(DecodeError::Truncated));
         }
-        let datagram = V15::encode_sessionless(&AUTH_CAPS[10..]);
-        assert_eq!(datagram[HEADER_LEN..], AUTH_CAPS);
+        assert_eq!(expected.encode()[HEADER_LEN..], AUTH_CAPS);
+    }
+
+    #[test]
+    fn v15_packet_with_an_auth_code() {
+        let bytes = hex!("02 04030201 08070605 000102030405060708090a0b0c0d0e0f 02 aabb");
+        let Ok(SessionPacket::V15(packet)) = SessionPacket::decode(&bytes) else {
+            panic!("not an IPMI 1.5 packet");
+        };
+        assert_eq!((packet.sequence, packet.session_id), (0x0102_0304, 0x0506_0708));
+        assert_eq!((packet.auth_type, packet.payload), (AuthType::MD5, &hex!("aabb")[..]));
+        assert_eq!(packet.auth_code.unwrap()[15], 15);
+        assert_eq!(packet.encode()[HEADER_LEN..], bytes);
+        for len in 0..bytes.len() {
+            assert_eq!(SessionPacket::decode(&bytes[..len]), Err(DecodeError::Truncated), "{len}");
+        }
+        for unknown in [0x03, 0x05, 0x07, 0xFF] {
+            let mut bytes = bytes;
+            bytes[0] = unknown;
+            let error = Err(DecodeError::Unexpected("authentication type"));
+            assert_eq!(SessionPacket::decode(&bytes), error, "{unknown}");
+        }
+        let longest = V15::outside_session(&[0; 300]).encode();
+        assert_eq!(longest.len(), HEADER_LEN + 10 + V15::MAX_PAYLOAD);
     }
 
     #[test]

@@ -8,39 +8,45 @@ use aes::Aes128;
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
+use md5::Digest;
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
-use qemu_bmc::wire::code::Privilege;
+use qemu_bmc::wire::code::{AuthType, Privilege};
 
 pub const GUID: [u8; 16] = *b"0123456789abcdef";
 pub const CONSOLE_ID: u32 = 0xA0A2_A3A4;
 const CONSOLE_RANDOM: [u8; 16] = [0x5A; 16];
 
 /// Passwords are the names with `-secret` behind them.
-pub fn engine() -> Bmc {
+pub fn config() -> Config {
     let user = |name: &str, privilege| User {
         name: name.into(),
         password: Secret::new(format!("{name}-secret")).unwrap(),
         privilege,
         enabled: true,
     };
-    let config = Config {
+    Config {
         users: vec![
             user("admin", Privilege::ADMINISTRATOR),
             user("operator", Privilege::OPERATOR),
             user("user", Privilege::USER),
         ],
         cipher_suites: vec![17, 3],
+        v15: vec![AuthType::MD5],
+        k_g: None,
         guid: GUID,
         advertised_port: 6231,
         restore: Restore::AlwaysOn,
         restore_declared: true,
         name: "node1".into(),
         asset_tag: None,
-    };
-    Bmc::new(config, [7; 32])
+    }
+}
+
+pub fn engine() -> Bmc {
+    Bmc::new(config(), [7; 32])
 }
 
 /// The engine, a clock, and one address to talk from.
@@ -53,6 +59,10 @@ pub struct Rig {
 impl Rig {
     pub fn new() -> Self {
         Self { bmc: engine(), now: Instant::now(), from: "192.0.2.1:50000".parse().unwrap() }
+    }
+
+    pub fn with(config: Config) -> Self {
+        Self { bmc: Bmc::new(config, [7; 32]), ..Self::new() }
     }
 
     /// Sends a datagram and answers the datagrams that come back.
@@ -82,40 +92,85 @@ impl Rig {
     }
 }
 
+/// Cipher suites by their numbers (v2.0 table 22-20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suite {
-    Three,
-    Seventeen,
+    Zero = 0,
+    One = 1,
+    Two = 2,
+    Three = 3,
+    Six = 6,
+    Seven = 7,
+    Eight = 8,
+    Eleven = 11,
+    Twelve = 12,
+    Fifteen = 15,
+    Sixteen = 16,
+    Seventeen = 17,
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = <M as KeyInit>::new_from_slice(key).unwrap();
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().to_vec()
 }
 
 impl Suite {
+    pub const ALL: [Self; 12] = [
+        Self::Zero,
+        Self::One,
+        Self::Two,
+        Self::Three,
+        Self::Six,
+        Self::Seven,
+        Self::Eight,
+        Self::Eleven,
+        Self::Twelve,
+        Self::Fifteen,
+        Self::Sixteen,
+        Self::Seventeen,
+    ];
+
     fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-        match self {
-            Self::Three => {
-                let mut mac = Hmac::<sha1::Sha1>::new_from_slice(key).unwrap();
-                parts.iter().for_each(|part| mac.update(part));
-                mac.finalize().into_bytes().to_vec()
-            }
-            Self::Seventeen => {
-                let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).unwrap();
-                parts.iter().for_each(|part| mac.update(part));
-                mac.finalize().into_bytes().to_vec()
-            }
+        match self.algorithms()[0] {
+            0 => Vec::new(),
+            1 => mac::<Hmac<sha1::Sha1>>(key, parts),
+            2 => mac::<Hmac<md5::Md5>>(key, parts),
+            _ => mac::<Hmac<sha2::Sha256>>(key, parts),
         }
     }
 
+    /// Length of the code in RAKP Message 4.
+    fn check_len(self) -> usize {
+        [0, 12, 16, 16][usize::from(self.algorithms()[0])]
+    }
+
+    /// Length of an AuthCode.
     fn code_len(self) -> usize {
-        match self {
-            Self::Three => 12,
-            Self::Seventeen => 16,
-        }
+        [0, 12, 16, 16, 16][usize::from(self.algorithms()[1])]
     }
 
     pub fn algorithms(self) -> [u8; 3] {
         match self {
+            Self::Zero => [0, 0, 0],
+            Self::One => [1, 0, 0],
+            Self::Two => [1, 1, 0],
             Self::Three => [1, 1, 1],
+            Self::Six => [2, 0, 0],
+            Self::Seven => [2, 2, 0],
+            Self::Eight => [2, 2, 1],
+            Self::Eleven => [2, 3, 0],
+            Self::Twelve => [2, 3, 1],
+            Self::Fifteen => [3, 0, 0],
+            Self::Sixteen => [3, 4, 0],
             Self::Seventeen => [3, 4, 1],
         }
+    }
+
+    /// The flags that go with every payload type.
+    pub fn flags(self) -> u8 {
+        let [_, integrity, confidentiality] = self.algorithms();
+        u8::from(integrity != 0) << 6 | u8::from(confidentiality != 0) << 7
     }
 }
 
@@ -135,7 +190,7 @@ pub fn v15_datagram(message: &[u8]) -> Vec<u8> {
     out
 }
 
-fn checksum(bytes: &[u8]) -> u8 {
+pub fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte))
 }
 
@@ -175,12 +230,15 @@ pub enum Refused {
     /// The console itself finds the BMC's code wrong: the passwords differ.
     Rakp2Code,
     Rakp4(u8),
+    /// The same of the BMC's last code: K_G differs.
+    Rakp4Code,
 }
 
 /// A session as the console has it.
 pub struct Session {
     pub suite: Suite,
     pub managed_id: u32,
+    password: Vec<u8>,
     k1: Vec<u8>,
     aes: [u8; 16],
     pub sequence: u32,
@@ -224,6 +282,27 @@ pub fn login(
     password: &str,
     role: u8,
 ) -> Result<Session, Refused> {
+    login_with(rig, suite, name, password, role, Odd::default())
+}
+
+/// What a console may have of its own.
+#[derive(Clone, Copy, Default)]
+pub struct Odd<'a> {
+    pub k_g: Option<&'a [u8]>,
+    /// K1 and K2 are made from constants of 32 bytes, as python-ipmi has them.
+    pub long_constants: bool,
+    /// Somebody else logs in before RAKP Message 3.
+    pub overtaken: bool,
+}
+
+pub fn login_with(
+    rig: &mut Rig,
+    suite: Suite,
+    name: &str,
+    password: &str,
+    role: u8,
+    odd: Odd<'_>,
+) -> Result<Session, Refused> {
     let managed_id = open(rig, 0, suite)?;
     let answer = setup(rig, 0x12, &rakp1(managed_id, role, name));
     assert_eq!((answer[0], &answer[4..8]), (0x22, &CONSOLE_ID.to_le_bytes()[..]));
@@ -253,6 +332,9 @@ pub fn login(
         password.as_bytes(),
         &[&managed_random, &CONSOLE_ID.to_le_bytes(), &[role, name_len], name.as_bytes()],
     );
+    if odd.overtaken {
+        admin(rig);
+    }
     let mut rakp3 = vec![0x33, 0, 0, 0];
     rakp3.extend(managed_id.to_le_bytes());
     rakp3.extend(code);
@@ -261,18 +343,22 @@ pub fn login(
         return Err(Refused::Rakp4(answer[1]));
     }
     let sik = suite.hmac(
-        password.as_bytes(),
+        odd.k_g.unwrap_or(password.as_bytes()),
         &[&CONSOLE_RANDOM, &managed_random, &[role, name_len], name.as_bytes()],
     );
     let check = suite.hmac(&sik, &[&CONSOLE_RANDOM, &managed_id.to_le_bytes(), &GUID]);
-    assert_eq!(answer[8..], check[..suite.code_len()]);
+    if answer[8..] != check[..suite.check_len()] {
+        return Err(Refused::Rakp4Code);
+    }
     assert_eq!(setup(rig, 0x14, &rakp3), answer, "a repetition is answered the same");
-    let k2 = suite.hmac(&sik, &[&[2; 20]]);
+    let constant_len = if odd.long_constants { 32 } else { 20 };
+    let k2 = suite.hmac(&sik, &[&[2; 32][..constant_len]]);
     Ok(Session {
         suite,
         managed_id,
-        k1: suite.hmac(&sik, &[&[1; 20]]),
-        aes: k2[..16].try_into().unwrap(),
+        password: password.into(),
+        k1: suite.hmac(&sik, &[&[1; 32][..constant_len]]),
+        aes: k2.first_chunk().copied().unwrap_or_default(),
         // ipmitool's first packet in a session is not number 1.
         sequence: 4,
         last_received: 0,
@@ -285,13 +371,26 @@ pub fn admin(rig: &mut Rig) -> Session {
 }
 
 impl Session {
-    /// An encrypted and authenticated datagram with any payload.
+    /// A datagram with any payload, encrypted and authenticated as the suite has it.
     pub fn seal(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
         self.sequence += 1;
         self.seal_as(self.sequence, payload_type, payload)
     }
 
     pub fn seal_as(&self, sequence: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let encrypted = self.suite.algorithms()[2] != 0;
+        let (iv, plain) =
+            if encrypted { self.encrypt(payload) } else { (vec![], payload.to_vec()) };
+        let mut out = vec![6, 0, 0xFF, 7, 6, self.suite.flags() | payload_type];
+        out.extend(self.managed_id.to_le_bytes());
+        out.extend(sequence.to_le_bytes());
+        out.extend(u16::try_from(iv.len() + plain.len()).unwrap().to_le_bytes());
+        out.extend(iv);
+        out.extend(plain);
+        if self.suite.algorithms()[1] == 0 { out } else { self.sign(out) }
+    }
+
+    fn encrypt(&self, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let iv = [0x77; 16];
         let mut plain = payload.to_vec();
         let pad_len = (16 - (payload.len() + 1) % 16) % 16;
@@ -301,13 +400,19 @@ impl Session {
         cbc::Encryptor::<Aes128>::new(&self.aes.into(), &iv.into())
             .encrypt_padded::<NoPadding>(&mut plain, len)
             .unwrap();
-        let mut out = vec![6, 0, 0xFF, 7, 6, 0xC0 | payload_type];
-        out.extend(self.managed_id.to_le_bytes());
-        out.extend(sequence.to_le_bytes());
-        out.extend(u16::try_from(16 + len).unwrap().to_le_bytes());
-        out.extend(iv);
-        out.extend(plain);
-        self.sign(out)
+        (iv.to_vec(), plain)
+    }
+
+    fn auth_code(&self, covered: &[u8]) -> Vec<u8> {
+        let mut code = if self.suite.algorithms()[1] == 3 {
+            let mut password = self.password.clone();
+            password.resize(20, 0);
+            md5::Md5::digest([&password, covered, &password].concat()).to_vec()
+        } else {
+            self.suite.hmac(&self.k1, &[covered])
+        };
+        code.truncate(self.suite.code_len());
+        code
     }
 
     /// Adds the trailer to a datagram.
@@ -315,23 +420,30 @@ impl Session {
         let pad_len = (4 - (out.len() - 4 + 2) % 4) % 4;
         out.extend(vec![0xFF; pad_len]);
         out.extend([u8::try_from(pad_len).unwrap(), 7]);
-        let code = self.suite.hmac(&self.k1, &[&out[4..]]);
-        out.extend(&code[..self.suite.code_len()]);
+        let code = self.auth_code(&out[4..]);
+        out.extend(code);
         out
     }
 
     /// Checks and decrypts a datagram from the BMC: payload type and payload.
     pub fn unseal(&mut self, datagram: &[u8]) -> (u8, Vec<u8>) {
         assert_eq!(datagram[..5], [6, 0, 0xFF, 7, 6]);
-        assert_eq!(datagram[5] & 0xC0, 0xC0, "encrypted and authenticated");
+        assert_eq!(datagram[5] & 0xC0, self.suite.flags(), "protected as the suite has it");
         assert_eq!(datagram[6..10], CONSOLE_ID.to_le_bytes());
         let sequence = u32::from_le_bytes(datagram[10..14].try_into().unwrap());
         assert_eq!(sequence, self.last_received + 1, "1, 2, 3, … without a gap");
         self.last_received = sequence;
         let (covered, code) = datagram.split_at(datagram.len() - self.suite.code_len());
-        assert_eq!((datagram.len() - 4 - code.len()) % 4, 0);
-        assert_eq!(code, &self.suite.hmac(&self.k1, &[&covered[4..]])[..code.len()]);
         let len = usize::from(u16::from_le_bytes([datagram[14], datagram[15]]));
+        if self.suite.algorithms()[1] == 0 {
+            assert_eq!(datagram.len(), 16 + len, "nothing behind the payload");
+        } else {
+            assert_eq!((datagram.len() - 4 - code.len()) % 4, 0);
+            assert_eq!(code, self.auth_code(&covered[4..]));
+        }
+        if self.suite.algorithms()[2] == 0 {
+            return (datagram[5] & 0x3F, datagram[16..16 + len].to_vec());
+        }
         let iv: [u8; 16] = datagram[16..32].try_into().unwrap();
         let mut plain = datagram[32..16 + len].to_vec();
         cbc::Decryptor::<Aes128>::new(&self.aes.into(), &iv.into())

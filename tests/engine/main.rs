@@ -10,6 +10,9 @@
 mod console;
 mod device;
 mod robustness;
+mod setup;
+mod suites;
+mod v15;
 mod vector_engine;
 mod vectors;
 
@@ -296,7 +299,7 @@ fn only_an_administrator_closes_the_session_of_another() {
 fn half_open_sessions_expire_and_keep_nobody_out() {
     let mut rig = Rig::new();
     let mut session = admin(&mut rig);
-    for index in 0..10_000_u32 {
+    for index in 1..=10_000_u32 {
         // Another tag each time: a new attempt, not a repetition.
         let mut request = console::open_session_request(0, [1, 1, 1]);
         request[0] = index.to_le_bytes()[0];

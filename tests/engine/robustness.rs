@@ -3,38 +3,64 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use qemu_bmc::bmc::Config;
 use qemu_bmc::machine::{Event, StartCause};
 
 use crate::console::{self, Rig, admin, message, setup_datagram, v15_datagram};
+use crate::v15;
 
 /// Commands that the contract allows before login.
 const ALLOWED: [(u8, u8); 3] = [(0x06, 0x37), (0x06, 0x38), (0x06, 0x54)];
+/// The set-up of an IPMI 1.5 session, in IPMI 1.5 framing only.
+const V15_SETUP: [(u8, u8); 2] = [(0x06, 0x39), (0x06, 0x3A)];
 
-#[test]
-fn before_login_only_what_the_contract_names_is_answered() {
-    let mut rig = Rig::new();
-    let session = admin(&mut rig);
+/// Every NetFn and command before login. `v15`: IPMI 1.5 is on.
+fn nothing_before_login(rig: &mut Rig, v15: bool) {
+    let session = admin(rig);
     for net_fn in 0..64_u8 {
         for command in 0..=255_u8 {
-            for data in [&[][..], &[0x0E, 0x04], &[0x0E, 0, 0x80], &[1]] {
+            let allowed = ALLOWED.contains(&(net_fn, command));
+            let in_v15 = allowed || v15 && V15_SETUP.contains(&(net_fn, command));
+            for data in [&[][..], &[0x0E, 0x04], &[0x0E, 0, 0x80], &[1], &[2; 17], &[2; 22]] {
                 let request = message(net_fn, command, 1, data);
-                let allowed = ALLOWED.contains(&(net_fn, command));
-                let answered = usize::from(allowed);
-                assert_eq!(rig.exchange(&v15_datagram(&request)).len(), answered);
-                assert_eq!(rig.exchange(&setup_datagram(0, &request)).len(), answered);
+                let answered = rig.exchange(&v15_datagram(&request)).len();
+                assert_eq!(answered, usize::from(in_v15), "{net_fn:02x} {command:02x}");
+                let answered = rig.exchange(&setup_datagram(0, &request)).len();
+                assert_eq!(answered, usize::from(allowed), "{net_fn:02x} {command:02x}");
             }
-            // With a session ID: the right one without its codes, and a guessed one.
-            let request = message(net_fn, command, 1, &[]);
-            for id in [session.managed_id, session.managed_id ^ 1, 1] {
-                let mut v20 = setup_datagram(0, &request);
-                v20[6..10].copy_from_slice(&id.to_le_bytes());
-                let mut v15 = v15_datagram(&request);
-                v15[9..13].copy_from_slice(&id.to_le_bytes());
-                assert_eq!(rig.exchange(&v20).len() + rig.exchange(&v15).len(), 0);
+            // With a session ID: the right one without its codes, and a guessed one. What an
+            // Activate Session with a guessed one gets is "invalid session ID".
+            for data in [&[][..], &[2; 22]] {
+                let request = message(net_fn, command, 1, data);
+                for id in [session.managed_id, session.managed_id ^ 1, 1] {
+                    let mut v20 = setup_datagram(0, &request);
+                    v20[6..10].copy_from_slice(&id.to_le_bytes());
+                    assert_eq!(rig.exchange(&v20).len(), 0);
+                    for auth_type in [0, 1, 2, 4] {
+                        let code = [0; 16];
+                        let code = if auth_type == 0 { &[][..] } else { &code };
+                        let v15_packet = v15::packet(auth_type, 1, id, code, &request);
+                        let answers = rig.exchange(&v15_packet);
+                        let activates = (net_fn, command) == (0x06, 0x3A);
+                        if v15 && activates && id != session.managed_id {
+                            assert_eq!(answers.len(), 1);
+                            assert_eq!(answers[0][14 + 6], 0x85);
+                        } else {
+                            assert_eq!(answers.len(), 0, "{net_fn:02x} {command:02x}");
+                        }
+                    }
+                }
             }
         }
     }
     assert_eq!(rig.requests(), []);
+    assert_eq!(rig.bmc.open_sessions(), 1);
+}
+
+#[test]
+fn before_login_only_what_the_contract_names_is_answered() {
+    nothing_before_login(&mut Rig::new(), true);
+    nothing_before_login(&mut Rig::with(Config { v15: vec![], ..console::config() }), false);
 }
 
 #[test]
@@ -85,6 +111,8 @@ fn lookalike() -> impl Strategy<Value = Vec<u8>> {
     let seeds = vec![
         vec![6, 0, 0xFF, 6, 0, 0, 0x11, 0xBE, 0x80, 1, 0, 0],
         v15_datagram(&message(0x06, 0x38, 1, &[0x8E, 4])),
+        v15_datagram(&message(0x06, 0x39, 1, &[2; 17])),
+        v15::packet(2, 1, 1, &[0; 16], &message(0x06, 0x3A, 1, &[2; 22])),
         setup_datagram(0x10, &console::open_session_request(0, [1, 1, 1])),
         setup_datagram(0x12, &console::rakp1(1, 0x14, "admin")),
         setup_datagram(0x14, &[0x33, 0, 0, 0, 1, 0, 0, 0, 9, 9, 9, 9]),

@@ -6,7 +6,7 @@ use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
-use qemu_bmc::wire::code::Privilege;
+use qemu_bmc::wire::code::{AuthType, Privilege};
 
 /// A machine that is on, one administrator, a fixed seed.
 pub fn engine() -> Bmc {
@@ -18,6 +18,8 @@ pub fn engine() -> Bmc {
             enabled: true,
         }],
         cipher_suites: vec![17, 3],
+        v15: vec![AuthType::MD5],
+        k_g: None,
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
         restore: Restore::AlwaysOn,

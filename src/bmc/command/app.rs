@@ -1,18 +1,13 @@
 //! Application commands (v2.0 chapters 20 and 22).
 
-use crate::bmc::command::{
-    Access, After, CALLBACK, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel,
-};
+use crate::bmc::command::{Access, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel};
 use crate::bmc::crypto::SUITES;
-use crate::wire::code::{CompletionCode, NetFn, Privilege};
+use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x01, USER, "20.1", "Get Device ID", get_device_id),
     Entry::reads(NetFn::APP, 0x37, Access::Anyone, "22.14", "Get System GUID", get_system_guid),
-    Entry::reads(NetFn::APP, 0x38, Access::Anyone, "22.13", "Get Channel Authentication Capabilities", get_channel_authentication_capabilities),
-    Entry::reads(NetFn::APP, 0x3B, CALLBACK, "22.18", "Set Session Privilege Level", set_session_privilege_level),
-    Entry::reads(NetFn::APP, 0x3C, CALLBACK, "22.19", "Close Session", close_session),
     Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_channel_info),
     Entry::reads(NetFn::APP, 0x54, Access::Anyone, "22.15", "Get Channel Cipher Suites", get_channel_cipher_suites),
 ];
@@ -39,65 +34,6 @@ pub(super) fn get_system_guid(
 ) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
     Ok(context.core.guid.to_vec())
-}
-
-/// Get Channel Authentication Capabilities (section 22.13).
-pub(super) fn get_channel_authentication_capabilities(
-    _: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Vec<u8>, CompletionCode> {
-    let [channel, privilege] = exactly(data)?;
-    lan_channel(channel)?;
-    if privilege & 0x0F > Privilege::ADMINISTRATOR.0 {
-        return Err(CompletionCode::INVALID_FIELD);
-    }
-    // Bit 7 of the request asks for what IPMI 2.0 has added.
-    let (auth_types, extended) = if channel & 0x80 != 0 { (0x80, 0x02) } else { (0, 0) };
-    // No IPMI 1.5 authentication type; user names needed, none of them null; no K_G.
-    Ok(vec![LAN_CHANNEL, auth_types, 0x04, extended, 0, 0, 0, 0])
-}
-
-/// Set Session Privilege Level (section 22.18).
-pub(super) fn set_session_privilege_level(
-    context: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Vec<u8>, CompletionCode> {
-    const EXCEEDS_LIMIT: CompletionCode = CompletionCode(0x81);
-    let [wanted] = exactly(data)?;
-    let Some((_, session)) = &mut context.session else {
-        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
-    };
-    match wanted & 0x0F {
-        0 => {}
-        2..=4 if Privilege(wanted & 0x0F) <= session.limit => {
-            session.privilege = Privilege(wanted & 0x0F);
-        }
-        2..=4 => return Err(EXCEEDS_LIMIT),
-        _ => return Err(CompletionCode::INVALID_FIELD),
-    }
-    Ok(vec![session.privilege.0])
-}
-
-/// Close Session (section 22.19).
-pub(super) fn close_session(
-    context: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Vec<u8>, CompletionCode> {
-    let wanted = u32::from_le_bytes(exactly(data)?);
-    let Some((id, session)) = &context.session else {
-        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
-    };
-    if wanted != *id {
-        // A stranger's session is an administrator's to close, and whether it exists his to know.
-        if session.privilege < Privilege::ADMINISTRATOR {
-            return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
-        }
-        if !context.core.open_sessions.contains(&wanted) {
-            return Err(CompletionCode::INVALID_SESSION_ID);
-        }
-    }
-    context.after = After::Close(wanted);
-    Ok(Vec::new())
 }
 
 /// Get Channel Info (section 22.24).

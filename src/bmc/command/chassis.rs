@@ -189,7 +189,7 @@ pub(super) fn set_boot_options(
     let [selector, value @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
     let core = &mut context.core;
-    let holder = core.boot.set_in_progress_by.filter(|id| core.open_sessions.contains(id));
+    let holder = core.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
     match (selector & 0x7F, value) {
         // Only the "parameter valid" bit, which nothing depends on.
         (0 | 3 | 4 | 5, []) => {}
@@ -229,7 +229,7 @@ pub(super) fn get_boot_options(
     match parameter {
         0 => {
             let sessions = &context.core.open_sessions;
-            let held = boot.set_in_progress_by.is_some_and(|id| sessions.contains(&id));
+            let held = boot.set_in_progress_by.is_some_and(|id| sessions.contains_key(&id));
             response.push(u8::from(held));
         }
         3 => response.push(boot.keep_valid),

@@ -8,13 +8,17 @@ mod chassis;
 mod dcmi;
 mod device;
 mod payload;
+mod session;
 mod system_info;
 mod watchdog;
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::bmc::Core;
+use tracing::warn;
+
 use crate::bmc::session::Open;
+use crate::bmc::{Core, shown};
 use crate::wire::code::{CompletionCode, NetFn, Privilege};
 use crate::wire::message::Request;
 
@@ -29,6 +33,8 @@ pub(super) struct Context<'a> {
     pub(super) core: &'a mut Core,
     /// The channel that the request came in on.
     pub(super) channel: u8,
+    /// The console's address.
+    pub(super) peer: SocketAddr,
     /// The session's ID and state; `None` before login.
     pub(super) session: Option<(u32, &'a mut Open)>,
     /// What to do after the response is sent.
@@ -46,6 +52,14 @@ pub(super) enum After {
     Reset,
 }
 
+impl Context<'_> {
+    /// Tells the log that somebody cannot log in.
+    fn refused(&self, name: &[u8], why: &str) {
+        let name = String::from_utf8_lossy(name);
+        warn!(user = ?name, from = %shown(self.peer), "login refused: {why}");
+    }
+}
+
 type Handler = fn(&mut Context<'_>, &[u8]) -> Result<Vec<u8>, CompletionCode>;
 
 /// When a command may be used.
@@ -53,6 +67,8 @@ type Handler = fn(&mut Context<'_>, &[u8]) -> Result<Vec<u8>, CompletionCode>;
 enum Access {
     /// Also before login.
     Anyone,
+    /// Also before login, in the set-up of an IPMI 1.5 session.
+    V15Setup,
     /// In a session with at least this privilege, as of now.
     From(Privilege),
 }
@@ -110,9 +126,10 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 7] = [
+const TABLES: [&[Entry]; 8] = [
     chassis::TABLE,
     app::TABLE,
+    session::TABLE,
     device::TABLE,
     watchdog::TABLE,
     system_info::TABLE,
@@ -143,6 +160,11 @@ impl Command {
         self.0.access == Access::Anyone
     }
 
+    /// Sets up an IPMI 1.5 session.
+    pub(super) fn sets_up_v15_session(self) -> bool {
+        self.0.access == Access::V15Setup
+    }
+
     /// Its answer is to be kept for repetitions.
     pub(super) fn has_effect(self) -> bool {
         self.0.effect
@@ -165,7 +187,7 @@ impl Command {
         data: &[u8],
     ) -> Result<Vec<u8>, CompletionCode> {
         let allowed = match (self.0.access, &context.session) {
-            (Access::Anyone, _) => true,
+            (Access::Anyone | Access::V15Setup, _) => true,
             (Access::From(needed), Some((_, session))) => session.privilege >= needed,
             (Access::From(_), None) => false,
         };
@@ -204,10 +226,13 @@ mod tests {
 
     #[test]
     fn before_login_only_what_the_contract_names() {
-        let anyone: Vec<(NetFn, u8)> = table()
-            .filter(|entry| entry.access == Access::Anyone)
-            .map(|entry| (entry.net_fn, entry.command))
-            .collect();
-        assert_eq!(anyone, [(NetFn::APP, 0x37), (NetFn::APP, 0x38), (NetFn::APP, 0x54)]);
+        let named = |access| {
+            let entries = table().filter(|entry| entry.access == access);
+            let mut named: Vec<_> = entries.map(|entry| (entry.net_fn, entry.command)).collect();
+            named.sort_unstable();
+            named
+        };
+        assert_eq!(named(Access::Anyone), [0x37, 0x38, 0x54].map(|command| (NetFn::APP, command)));
+        assert_eq!(named(Access::V15Setup), [0x39, 0x3A].map(|command| (NetFn::APP, command)));
     }
 }

@@ -1,6 +1,7 @@
 //! Payload commands (v2.0 chapter 24), for the one payload there is beside IPMI: SOL, instance 1.
 
 use crate::bmc::command::{ADMINISTRATOR, Context, Entry, USER, exactly, lan_channel};
+use crate::bmc::session::Protection;
 use crate::bmc::sol::MAX_PAYLOAD;
 use crate::wire::code::{CompletionCode, NetFn, PayloadType};
 
@@ -18,6 +19,8 @@ pub(super) const TABLE: &[Entry] = &[
 
 /// Activate/Deactivate Payload: already active, or already deactivated.
 const ALREADY: CompletionCode = CompletionCode(0x80);
+/// Activate Payload: the payload cannot be activated with encryption.
+const NO_ENCRYPTION: CompletionCode = CompletionCode(0x83);
 /// Activate Payload: the payload cannot be activated without encryption.
 const NEEDS_ENCRYPTION: CompletionCode = CompletionCode(0x84);
 
@@ -38,15 +41,22 @@ fn is_sol_instance(payload_type: u8, instance: u8) -> Result<(), CompletionCode>
 pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [payload_type, instance, auxiliary, _, _, _] = exactly(data)?;
     is_sol_instance(payload_type, instance)?;
-    let Some((id, _)) = &context.session else {
+    let Some((id, session)) = &context.session else {
         return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    };
+    // Bits 7 and 6: with encryption, with authentication. Both are as the session has them.
+    let Protection::V20(keys) = &session.protection else {
+        return Err(CompletionCode::NOT_IN_PRESENT_STATE);
     };
     if context.core.sol.owner().is_some() {
         return Err(ALREADY);
     }
-    // Bits 7 and 6: with encryption, with authentication. All our suites have both.
-    if auxiliary & 0xC0 != 0xC0 {
+    let (encrypted, authenticated) = (auxiliary & 0x80 != 0, auxiliary & 0x40 != 0);
+    if keys.encrypts() && !encrypted || keys.authenticates() && !authenticated {
         return Err(NEEDS_ENCRYPTION);
+    }
+    if encrypted && !keys.encrypts() || authenticated && !keys.authenticates() {
+        return Err(NO_ENCRYPTION);
     }
     context.core.sol.activate(context.now, *id);
     let mut response = vec![0; 4];

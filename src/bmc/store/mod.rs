@@ -6,6 +6,7 @@
 pub(super) mod chassis;
 pub(super) mod dcmi;
 pub(super) mod device;
+mod k_g;
 pub(super) mod system_info;
 pub(super) mod users;
 pub(super) mod watchdog;
@@ -21,6 +22,8 @@ use system_info::SystemInfo;
 pub(super) use users::Users;
 use watchdog::Watchdog;
 
+use crate::value::BmcKey;
+
 /// All of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -32,6 +35,9 @@ pub(super) struct Store {
     pub(super) dcmi: Dcmi,
     #[serde(skip)]
     pub(super) watchdog: Watchdog,
+    /// K_G as a client has set it; all zeros: there is none.
+    #[serde(with = "k_g")]
+    pub(super) k_g: Option<BmcKey>,
 }
 
 /// Wall-clock time from the engine's time.

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use super::Check;
 use crate::profile::diagnostic::{At, Finding};
-use crate::profile::document::{Document, User as DocumentUser, UserPrivilege};
+use crate::profile::document::{Document, User as DocumentUser, UserPrivilege, V15Auth};
 use crate::profile::sources::Key;
 use crate::value::Secret;
 
 /// Password of the first user if nobody sets one: the seed's.
 const DEFAULT_PASSWORD: &str = "password";
-/// The cipher suites that the BMC knows (v2.0 table 22-20).
-pub const CIPHER_SUITES: [u8; 2] = [17, 3];
+/// The cipher suites that a profile can name (v2.0 table 22-20).
+pub const CIPHER_SUITES: [u8; 11] = [17, 3, 1, 2, 6, 7, 8, 11, 12, 15, 16];
 
 /// The BMC.
 #[derive(Clone, Debug)]
@@ -25,6 +25,10 @@ pub struct Ipmi {
     pub advertised_port: u16,
     /// Cipher suites, most wanted first.
     pub cipher_suites: Vec<u8>,
+    /// Authentication types of IPMI 1.5; none: there are no such sessions.
+    pub v15: Vec<V15Auth>,
+    /// File that holds K_G.
+    pub k_g_file: Option<PathBuf>,
     /// Users, the first in slot 2.
     pub users: Vec<User>,
 }
@@ -100,11 +104,22 @@ impl Check<'_> {
             );
         }
         self.cipher_suites(&ipmi.cipher_suites);
+        let mut cipher_suites = ipmi.cipher_suites.clone();
+        if ipmi.allow_cipher_suite_0 {
+            self.weak("ipmi.allow_cipher_suite_0", "with cipher suite 0, any password is right");
+            cipher_suites.push(0);
+        }
+        self.v15(&ipmi.v15);
+        if let Some(file) = &ipmi.k_g_file {
+            self.path("ipmi.k_g_file", file);
+        }
         Ipmi {
             port: ipmi.port,
             bind,
             advertised_port: ipmi.advertised_port.unwrap_or(ipmi.port),
-            cipher_suites: ipmi.cipher_suites.clone(),
+            cipher_suites,
+            v15: ipmi.v15.clone(),
+            k_g_file: ipmi.k_g_file.clone(),
             users,
         }
     }
@@ -121,7 +136,13 @@ impl Check<'_> {
             );
         }
         for (index, suite) in suites.iter().enumerate() {
-            if !CIPHER_SUITES.contains(suite) {
+            if *suite == 0 {
+                self.error(
+                    &format!("{key}.{index}"),
+                    "cipher suite 0 lets in everybody, and is not offered by its number",
+                    "`ipmi.allow_cipher_suite_0 = true` offers it beside the others",
+                );
+            } else if !CIPHER_SUITES.contains(suite) {
                 self.error(
                     &format!("{key}.{index}"),
                     format!("there is no cipher suite {suite} here"),
@@ -135,6 +156,30 @@ impl Check<'_> {
                 );
             }
         }
+    }
+
+    fn v15(&mut self, types: &[V15Auth]) {
+        for (index, auth) in types.iter().enumerate() {
+            let key = format!("ipmi.v15.{index}");
+            if types[..index].contains(auth) {
+                let message = format!("{auth:?} is named twice").to_lowercase();
+                self.error(&key, message, "name it once");
+            }
+            match auth {
+                V15Auth::None => {
+                    self.weak(&key, "IPMI 1.5 lets in everybody who knows a user's name");
+                }
+                V15Auth::Password => {
+                    self.weak(&key, "with IPMI 1.5, passwords can go over the network in clear");
+                }
+                V15Auth::Md5 | V15Auth::Md2 => {}
+            }
+        }
+    }
+
+    fn weak(&mut self, key: &str, message: &str) {
+        let finding = Finding::warning(At::Key(Key::from(key)), message);
+        self.findings.push(finding.with_help("do this in a network of your own only"));
     }
 
     fn bind(&mut self, text: &str) -> Bind {

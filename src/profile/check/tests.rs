@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::profile::document::V15Auth;
 use crate::profile::layers::{File, Inputs, merge};
 
 fn findings(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
@@ -168,4 +169,31 @@ fn one_image_may_be_the_base_of_many_disks() {
     assert!(with(", read_only = true", ", overlay = 'kept'"));
     assert!(!with("", ", overlay = 'kept'"));
     assert!(!with(", read_only = true", ""));
+}
+
+#[test]
+fn what_lets_in_everybody_is_asked_for_by_its_own_name_and_warned_of() {
+    let suites =
+        |text: &str| checked(text, &[]).map(|(profile, _)| profile.ipmi.cipher_suites).ok();
+    assert_eq!(suites(""), Some(vec![17, 3]));
+    let all = "ipmi.cipher_suites = [17, 3, 1, 2, 6, 7, 8, 11, 12, 15, 16]";
+    assert_eq!(suites(all).map(|suites| suites.len()), Some(11));
+    assert_eq!(suites("ipmi.cipher_suites = [17, 0]"), None);
+    assert_eq!(suites("ipmi.allow_cipher_suite_0 = true"), Some(vec![17, 3, 0]), "the last");
+    for suite in [4, 5, 9, 10, 13, 14] {
+        assert_eq!(suites(&format!("ipmi.cipher_suites = [{suite}]")), None, "RC4");
+    }
+    let says = |text: &str, part: &str| {
+        let findings = findings(text, &[]);
+        assert!(findings.iter().any(|text| text.contains(part)), "{part}: {findings:#?}");
+    };
+    says("ipmi.cipher_suites = [0]", "suite 0 lets in everybody");
+    says("ipmi.allow_cipher_suite_0 = true", "any password is right");
+    says("ipmi.v15 = ['none']", "everybody who knows a user's name");
+    says("ipmi.v15 = ['md5', 'password']", "in clear");
+    says("ipmi.v15 = ['md5', 'md5']", "md5 is named twice");
+    says("ipmi.k_g_file = ''", "the path is empty");
+    let v15 = |text: &str| checked(text, &[]).map(|(profile, _)| profile.ipmi.v15).unwrap();
+    assert_eq!(v15(""), [V15Auth::Md5]);
+    assert_eq!(v15("ipmi.v15 = []"), []);
 }

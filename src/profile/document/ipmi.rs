@@ -24,8 +24,20 @@ pub struct Ipmi {
     #[schemars(range(min = 1), example = 6231)]
     pub advertised_port: Option<u16>,
     /// RMCP+ cipher suites that are offered, by number (v2.0 table 22-20), most wanted first.
-    #[schemars(length(min = 1), inner(range(min = 3, max = 17)), extend("uniqueItems" = true), example = [17])]
+    #[schemars(length(min = 1), inner(range(min = 1, max = 17)), extend("uniqueItems" = true), example = [17])]
     pub cipher_suites: Vec<u8>,
+    /// Offer cipher suite 0 as well, with which any password is right. For tests of clients only.
+    #[schemars(example = true)]
+    pub allow_cipher_suite_0: bool,
+    /// How a session of IPMI 1.5 may be authenticated; an empty list switches IPMI 1.5 off.
+    #[schemars(extend("uniqueItems" = true), example = ["md5", "md2"])]
+    pub v15: Vec<V15Auth>,
+    /// File that holds K_G, a key that clients must have beside the password (`ipmitool -k`): at
+    /// most 20 bytes of text, or `0x` and 40 hexadecimal digits; one line end after it is dropped.
+    /// IPMI 1.5 does not know it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/run/secrets/k_g")]
+    pub k_g_file: Option<PathBuf>,
     /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
     #[schemars(length(max = 14), example = [serde_json::json!({"name": "admin", "password_file": "/run/secrets/ipmi"})])]
     pub users: Vec<User>,
@@ -38,9 +50,26 @@ impl Default for Ipmi {
             bind: None,
             advertised_port: None,
             cipher_suites: vec![17, 3],
+            allow_cipher_suite_0: false,
+            v15: vec![V15Auth::Md5],
+            k_g_file: None,
             users: Vec::new(),
         }
     }
+}
+
+/// Authentication type of IPMI 1.5 (IPMI v2.0 section 22.17.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum V15Auth {
+    /// MD5 of password and message.
+    Md5,
+    /// MD2 of password and message.
+    Md2,
+    /// The password itself in every message, readable by all on the way.
+    Password,
+    /// Nothing: who knows a user's name is let in.
+    None,
 }
 
 /// An IPMI user.

@@ -26,7 +26,7 @@ pub use cdrom::Cdrom;
 pub use disk::{Disk, DiskBus, Overlay};
 pub use firmware::{Firmware, FirmwareMode};
 pub use identity::Identity;
-pub use ipmi::{Ipmi, User, UserPrivilege};
+pub use ipmi::{Ipmi, User, UserPrivilege, V15Auth};
 pub use kernel::Kernel;
 pub use machine::{Accel, Machine};
 pub use nic::{Nic, NicModel, Wiring};

@@ -1,0 +1,218 @@
+//! Datagrams: what may come in outside and inside a session, and how an answer goes out.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand_core::Rng;
+
+use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
+use crate::bmc::event::Request;
+use crate::bmc::session::Protection;
+use crate::bmc::{BMC_ADDRESS, Bmc, Drop, Transmit, respond, v15};
+use crate::wire::code::PayloadType;
+use crate::wire::message;
+use crate::wire::rmcp::{self, Datagram};
+use crate::wire::session::{SessionPacket, V15, V20, V20Header, pad_trailer};
+use crate::wire::sol::Inbound;
+
+/// How a message before login is wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    V15,
+    V20,
+}
+
+impl Bmc {
+    /// Answers a datagram, or says why not.
+    pub(super) fn try_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), Drop> {
+        let packet = match Datagram::decode(bytes)? {
+            Datagram::Ping { tag } => {
+                self.send(from, rmcp::pong(tag).to_vec());
+                return Ok(());
+            }
+            Datagram::Ipmi(bytes) => SessionPacket::decode(bytes)?,
+        };
+        match packet {
+            SessionPacket::V15(packet) if packet.session_id == 0 => {
+                let response = self.before_login(now, from, Framing::V15, packet.payload)?;
+                self.send(from, V15::outside_session(&response).encode());
+                Ok(())
+            }
+            SessionPacket::V15(packet) => self.v15_in_session(now, from, &packet),
+            SessionPacket::V20(packet) if packet.session_id == 0 => {
+                self.sessionless(now, from, &packet)
+            }
+            SessionPacket::V20(packet) => self.in_session(now, from, &packet),
+        }
+    }
+
+    /// An RMCP+ packet outside a session.
+    fn sessionless(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        packet: &V20<'_>,
+    ) -> Result<(), Drop> {
+        if packet.encrypted || packet.authenticated {
+            return Err(Drop::NoSession);
+        }
+        let (payload_type, payload) = match packet.payload_type {
+            PayloadType::IPMI => {
+                (PayloadType::IPMI, self.before_login(now, from, Framing::V20, packet.payload)?)
+            }
+            PayloadType::OPEN_SESSION_REQUEST => {
+                (PayloadType::OPEN_SESSION_RESPONSE, self.open_session(now, from, packet.payload)?)
+            }
+            PayloadType::RAKP_1 => (PayloadType::RAKP_2, self.rakp1(packet.payload)?),
+            PayloadType::RAKP_3 => match self.rakp3(now, from, packet.payload)? {
+                Some(payload) => (PayloadType::RAKP_4, payload),
+                None => return Ok(()),
+            },
+            _ => return Err(Drop::PayloadType),
+        };
+        let header = V20Header {
+            payload_type,
+            encrypted: false,
+            authenticated: false,
+            session_id: 0,
+            sequence: 0,
+        };
+        let mut datagram = Vec::with_capacity(16 + payload.len());
+        header.encode(len_u16(payload.len()), &mut datagram);
+        datagram.extend_from_slice(&payload);
+        self.send(from, datagram);
+        Ok(())
+    }
+
+    /// A command before login: the response, if it may be answered at all.
+    fn before_login(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        framing: Framing,
+        message: &[u8],
+    ) -> Result<Vec<u8>, Drop> {
+        let request = message::Request::decode(message)?;
+        if request.responder != BMC_ADDRESS {
+            return Err(Drop::NotForUs);
+        }
+        let sets_up = framing == Framing::V15 && !self.core.v15.is_empty();
+        let command = Command::find(&request)
+            .ok()
+            .filter(|command| command.is_for_anyone() || sets_up && command.sets_up_v15_session());
+        let command = command.ok_or(Drop::NotBeforeLogin)?;
+        let mut context = Context {
+            now,
+            core: &mut self.core,
+            channel: LAN_CHANNEL,
+            peer: from,
+            session: None,
+            after: After::Nothing,
+        };
+        Ok(respond(&request, command.run(&mut context, request.data)))
+    }
+
+    /// An RMCP+ packet that claims a session.
+    fn in_session(&mut self, now: Instant, from: SocketAddr, packet: &V20<'_>) -> Result<(), Drop> {
+        let id = packet.session_id;
+        let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
+        let peer = session.peer;
+        let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
+        let Protection::V20(keys) = &mut open.protection else { return Err(Drop::NoSession) };
+        // Exactly as the suite has it, neither less nor more.
+        if packet.authenticated != keys.authenticates() || packet.encrypted != keys.encrypts() {
+            return Err(Drop::Unprotected);
+        }
+        if keys.authenticates() {
+            let (covered, code) = packet.split_auth_code(keys.auth_code_len())?;
+            if !keys.accept_auth_code(covered, code) {
+                return Err(Drop::AuthCode);
+            }
+        } else if peer != from {
+            // All that tells the console from somebody else.
+            return Err(Drop::NoSession);
+        }
+        if !open.window.accept(packet.sequence) {
+            return Err(Drop::Sequence);
+        }
+        let mut buffer = packet.payload.to_vec();
+        let payload = keys.open(&mut buffer).ok_or(Drop::Decryption)?;
+        self.heard(now, id, from);
+        match packet.payload_type {
+            PayloadType::IPMI => self.command(now, id, payload),
+            PayloadType::SOL => {
+                let inbound = Inbound::decode(payload)?;
+                let room = self.console_room;
+                let incoming =
+                    self.core.sol.handle_packet(now, id, packet.sequence, &inbound, room);
+                if incoming.send_break {
+                    self.core.requests.push_back(Request::Break);
+                }
+                if !incoming.characters.is_empty() {
+                    self.core.requests.push_back(Request::Console(incoming.characters.to_vec()));
+                }
+                Ok(())
+            }
+            _ => Err(Drop::PayloadType),
+        }
+    }
+
+    /// An authentic packet of session `id` came from `from`.
+    pub(super) fn heard(&mut self, now: Instant, id: u32, from: SocketAddr) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.touch(now, from);
+        }
+        if let Some(info) = self.core.open_sessions.get_mut(&id) {
+            info.peer = from;
+        }
+    }
+
+    /// A datagram for open session `id`.
+    pub(super) fn seal(
+        &mut self,
+        id: u32,
+        payload_type: PayloadType,
+        payload: &[u8],
+    ) -> Option<Transmit> {
+        let session = self.sessions.get_mut(id)?;
+        let (to, console_id) = (session.peer, session.console_id);
+        let open = session.open_mut()?;
+        let sequence = open.next_sequence();
+        let keys = match &open.protection {
+            Protection::V15(key) => {
+                // IPMI 1.5 has no other payloads.
+                let datagram = v15::seal(key, id, sequence, payload);
+                return (payload_type == PayloadType::IPMI).then_some(Transmit { to, datagram });
+            }
+            Protection::V20(keys) => keys,
+        };
+        let header = V20Header {
+            payload_type,
+            encrypted: keys.encrypts(),
+            authenticated: keys.authenticates(),
+            session_id: console_id,
+            sequence,
+        };
+        let mut iv = [0; 16];
+        self.core.rng.fill_bytes(&mut iv);
+        let sealed_len = keys.sealed_len(payload.len());
+        let mut datagram = Vec::with_capacity(sealed_len + 40);
+        header.encode(len_u16(sealed_len), &mut datagram);
+        keys.seal(iv, payload, &mut datagram);
+        if keys.authenticates() {
+            pad_trailer(&mut datagram);
+            keys.append_auth_code(&mut datagram, rmcp::HEADER_LEN);
+        }
+        Some(Transmit { to, datagram })
+    }
+}
+
+/// Length of a payload of ours, all of which are short.
+fn len_u16(len: usize) -> u16 {
+    u16::try_from(len).expect("our payloads are below 64 KiB")
+}

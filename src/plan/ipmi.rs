@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::plan::Identity;
 use crate::profile::Profile;
 use crate::profile::check::{Bind, Password};
-use crate::profile::document::UserPrivilege;
+use crate::profile::document::{Machine, UserPrivilege};
 
 /// The BMC's part of the plan.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -24,6 +24,8 @@ pub struct IpmiPlan {
     pub advertised_port: u16,
     /// System GUID: the SMBIOS system UUID.
     pub guid: Uuid,
+    /// CPU sockets that have a presence sensor.
+    pub cpu_sockets: u32,
     /// Cipher suites that are offered, most wanted first.
     pub cipher_suites: Vec<u8>,
     /// Users.
@@ -70,6 +72,19 @@ fn password_as_text<S: Serializer>(password: &Password, serializer: S) -> Result
     serializer.serialize_str(&password_text(password))
 }
 
+/// The number of sockets that QEMU makes of what the profile says: it prefers cores.
+fn sockets(machine: &Machine) -> u32 {
+    let Machine { cpus, sockets, cores, threads, .. } = machine;
+    match (sockets, cores) {
+        (Some(sockets), _) => *sockets,
+        (None, None) => 1,
+        (None, Some(cores)) => {
+            let in_socket = cores.saturating_mul(threads.unwrap_or(1)).max(1);
+            (cpus / in_socket).max(1)
+        }
+    }
+}
+
 impl IpmiPlan {
     pub(super) fn render(profile: &Profile, identity: &Identity) -> Self {
         let users = profile.ipmi.users.iter().zip(2_u8..).map(|(user, slot)| UserPlan {
@@ -84,6 +99,7 @@ impl IpmiPlan {
             bind: profile.ipmi.bind.clone(),
             advertised_port: profile.ipmi.advertised_port,
             guid: identity.uuid,
+            cpu_sockets: sockets(&profile.machine),
             cipher_suites: profile.ipmi.cipher_suites.clone(),
             users: users.collect(),
         }

@@ -9,9 +9,12 @@
 
 mod boot;
 mod command;
+mod config;
 mod crypto;
 pub mod event;
 mod handshake;
+mod log;
+mod sensors;
 mod session;
 mod sol;
 mod store;
@@ -26,17 +29,18 @@ use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
+pub use crate::bmc::config::{Config, User};
 use crate::bmc::crypto::Keys;
 use crate::bmc::event::Request;
+use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
-use crate::bmc::store::{Clock, Store};
+use crate::bmc::store::{Clock, Fru, Store};
 use crate::machine::{self, Power, StartCause, Status};
-use crate::plan::Plan;
-use crate::profile::document::{Restore, UserPrivilege};
-use crate::value::Secret;
+use crate::plan::Identity;
+use crate::profile::document::Restore;
 use crate::wire::DecodeError;
-use crate::wire::code::{CompletionCode, PayloadType, Privilege};
+use crate::wire::code::{CompletionCode, PayloadType};
 use crate::wire::message;
 use crate::wire::rmcp::{self, Datagram};
 use crate::wire::session::{SessionPacket, V15, V20, V20Header, pad_trailer};
@@ -44,93 +48,9 @@ use crate::wire::sol::Inbound;
 
 /// The address of the BMC as responder of a LAN message (v2.0 section 5.5).
 const BMC_ADDRESS: u8 = 0x20;
-
-/// A user who may log in.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// Name.
-    pub name: Vec<u8>,
-    /// Password.
-    pub password: Secret,
-    /// Highest privilege level.
-    pub privilege: Privilege,
-    /// Can log in.
-    pub enabled: bool,
-}
-
-impl User {
-    fn into_slot(self) -> store::users::User {
-        let access = store::users::Access {
-            limit: self.privilege.0,
-            messaging: true,
-            link: true,
-            callback: false,
-        };
-        store::users::User {
-            name: self.name,
-            long_password: self.password.expose().len() > 16,
-            password: Some(self.password),
-            enabled: self.enabled,
-            lan: access,
-            system: access,
-            sol: true,
-        }
-    }
-}
-
-/// What the engine has to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Users.
-    pub users: Vec<User>,
-    /// Numbers of the cipher suites that are offered, most wanted first.
-    pub cipher_suites: Vec<u8>,
-    /// System GUID as it goes over the wire.
-    pub guid: [u8; 16],
-    /// The port that SOL activation names.
-    pub advertised_port: u16,
-    /// What becomes of the machine when the program starts.
-    pub restore: Restore,
-    /// The profile says so: a policy that was set over IPMI does not outlive a restart.
-    pub restore_declared: bool,
-    /// The machine's name.
-    pub name: String,
-    /// The profile's asset tag.
-    pub asset_tag: Option<String>,
-}
-
-impl Config {
-    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
-    /// were read.
-    #[must_use]
-    pub fn new(plan: &Plan, passwords: Vec<Secret>) -> Self {
-        let (identity, power) = (&plan.identity, &plan.power);
-        let plan = &plan.ipmi;
-        let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
-            name: user.name.clone().into_bytes(),
-            password,
-            privilege: match user.privilege {
-                UserPrivilege::User => Privilege::USER,
-                UserPrivilege::Operator => Privilege::OPERATOR,
-                UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
-            },
-            enabled: user.enabled,
-        });
-        // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
-        let mut guid = *plan.guid.as_bytes();
-        guid.reverse();
-        Self {
-            users: users.collect(),
-            cipher_suites: plan.cipher_suites.clone(),
-            guid,
-            advertised_port: plan.advertised_port,
-            restore: power.restore,
-            restore_declared: power.restore_declared,
-            name: identity.name.to_string(),
-            asset_tag: identity.asset_tag.clone(),
-        }
-    }
-}
+/// What the BMC is (v2.0 section 20.1, additional device support): chassis, FRU inventory, SEL, SDR
+/// repository and sensor device.
+const DEVICE_SUPPORT: u8 = 0x8F;
 
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +82,8 @@ struct Core {
     sol: Sol,
     open_sessions: BTreeSet<u32>,
     clock: Clock,
+    identity: Identity,
+    sensors: Sensors,
     store: Store,
     /// The store has changed since it was saved.
     changed: bool,
@@ -247,7 +169,7 @@ impl Bmc {
     /// An engine without sessions. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let mut store = Store::default();
+        let mut store = Store { fru: Fru::new(&config.identity), ..Store::default() };
         for (id, user) in (2..).zip(config.users) {
             if let Some(slot) = store.users.get_mut(id) {
                 *slot = user.into_slot();
@@ -270,6 +192,8 @@ impl Bmc {
                 sol: Sol::default(),
                 open_sessions: BTreeSet::new(),
                 clock: Clock::default(),
+                sensors: Sensors::new(config.cpu_sockets, DEVICE_SUPPORT),
+                identity: config.identity,
                 store,
                 changed: false,
                 requests: VecDeque::new(),
@@ -292,13 +216,22 @@ impl Bmc {
         if self.core.restore_declared {
             store.chassis.restore = None;
         }
+        store.sel.settle();
+        store.sdr.settle(&self.core.sensors.records);
+        store.fru.settle(&self.core.identity);
+        store.pef.settle();
         self.core.store = store;
         Ok(())
     }
 
-    /// It is `unix_s` seconds after the beginning of 1970.
+    /// It is `unix_s` seconds after the beginning of 1970. After [`Self::restore`], so that the
+    /// start is logged in what was kept.
     pub fn handle_clock(&mut self, now: Instant, unix_s: u64) {
+        let starts = !self.core.clock.is_set();
         self.core.clock.set(now, unix_s);
+        if starts {
+            self.core.log_start(now);
+        }
     }
 
     /// A UDP datagram came from `from`.
@@ -345,6 +278,7 @@ impl Bmc {
             }
             machine::Event::Changed => {}
         }
+        self.core.log_machine(now, event);
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -362,6 +296,7 @@ impl Bmc {
         }
         if self.core.store.watchdog.expire(now) {
             info!("the watchdog timer has expired");
+            self.core.log_watchdog(now);
         }
     }
 

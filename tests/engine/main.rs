@@ -10,6 +10,8 @@
 mod console;
 mod device;
 mod robustness;
+mod sensors;
+mod storage;
 mod vector_engine;
 mod vectors;
 

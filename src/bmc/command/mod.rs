@@ -7,7 +7,12 @@ mod app;
 mod chassis;
 mod dcmi;
 mod device;
+mod event;
+mod fru;
 mod payload;
+mod sdr;
+mod sel;
+mod sensor;
 mod system_info;
 mod watchdog;
 
@@ -110,7 +115,7 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 7] = [
+const TABLES: [&[Entry]; 12] = [
     chassis::TABLE,
     app::TABLE,
     device::TABLE,
@@ -118,6 +123,11 @@ const TABLES: [&[Entry]; 7] = [
     system_info::TABLE,
     payload::TABLE,
     dcmi::TABLE,
+    event::TABLE,
+    sensor::TABLE,
+    sdr::TABLE,
+    sel::TABLE,
+    fru::TABLE,
 ];
 
 fn table() -> impl Iterator<Item = &'static Entry> {

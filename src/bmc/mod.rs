@@ -272,7 +272,8 @@ impl Bmc {
                 }
             }
             machine::Event::Stopped(_) => {
-                self.core.commanded = false;
+                // The second half of a power cycle is still to come.
+                self.core.commanded &= status.operation == Some(machine::Request::Cycle);
                 self.core.store.watchdog.deadline = None;
                 self.core.changed = true;
             }

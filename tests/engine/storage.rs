@@ -384,3 +384,18 @@ fn the_log_outlives_a_restart() {
     let info = session.command(&mut rig, STORAGE, 0x20, &[]).1;
     assert_eq!(info[5..9], UNIX_S.to_le_bytes(), "the same records: copies are good");
 }
+
+#[test]
+fn a_power_cycle_over_ipmi_is_told_as_such() {
+    let (mut rig, mut session) = started();
+    rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerOn));
+    assert_eq!(session.command(&mut rig, 0x00, 0x02, &[2]).0, 0);
+    let cycling = |power| Status { power, operation: Some(Request::Cycle), fault: false };
+    rig.bmc.handle_machine(rig.now, cycling(Power::On), &Event::Changed);
+    let stopped = Event::Stopped(StopCause::Request);
+    rig.bmc.handle_machine(rig.now, cycling(Power::Off), &stopped);
+    rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerCycle));
+    let last = *events(&mut rig, &mut session, 0).last().unwrap();
+    assert_eq!(last, [0x1D, 4, 0x6F, 0x80, 1, 0xFF], "Chassis Control");
+    assert_eq!(session.command(&mut rig, 0x00, 0x07, &[]).1[0], 1);
+}

@@ -10,10 +10,13 @@
 
 mod boot;
 mod command;
+mod config;
 mod crypto;
 pub mod event;
 mod handshake;
+mod log;
 mod packet;
+mod sensors;
 mod session;
 mod sol;
 mod store;
@@ -29,17 +32,19 @@ use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
+pub use crate::bmc::config::{Config, User};
 use crate::bmc::event::Request;
+use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
-use crate::bmc::store::{Clock, Store};
+use crate::bmc::store::{Clock, Fru, Store};
 use crate::bmc::v15::Challenges;
 use crate::machine::{self, Power, StartCause, Status};
-use crate::plan::Plan;
-use crate::profile::document::{Restore, UserPrivilege, V15Auth};
-use crate::value::{BmcKey, Secret};
+use crate::plan::Identity;
+use crate::profile::document::Restore;
+use crate::value::BmcKey;
 use crate::wire::DecodeError;
-use crate::wire::code::{AuthType, CompletionCode, PayloadType, Privilege};
+use crate::wire::code::{AuthType, CompletionCode, PayloadType};
 use crate::wire::message;
 use crate::wire::session::V15;
 
@@ -49,107 +54,9 @@ const BMC_ADDRESS: u8 = 0x20;
 /// "Cannot return number of requested data bytes" (v2.0 table 5-2).
 const CANNOT_RETURN_AS_MUCH: CompletionCode = CompletionCode(0xCA);
 
-/// A user who may log in.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// Name.
-    pub name: Vec<u8>,
-    /// Password.
-    pub password: Secret,
-    /// Highest privilege level.
-    pub privilege: Privilege,
-    /// Can log in.
-    pub enabled: bool,
-}
-
-impl User {
-    fn into_slot(self) -> store::users::User {
-        let access = store::users::Access {
-            limit: self.privilege.0,
-            messaging: true,
-            link: true,
-            callback: false,
-        };
-        store::users::User {
-            name: self.name,
-            long_password: self.password.expose().len() > 16,
-            password: Some(self.password),
-            enabled: self.enabled,
-            lan: access,
-            system: access,
-            sol: true,
-        }
-    }
-}
-
-/// What the engine has to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Users.
-    pub users: Vec<User>,
-    /// Numbers of the cipher suites that are offered, most wanted first.
-    pub cipher_suites: Vec<u8>,
-    /// Authentication types of IPMI 1.5 sessions; none: there are no such sessions.
-    pub v15: Vec<AuthType>,
-    /// K_G, if the profile has one.
-    pub k_g: Option<BmcKey>,
-    /// System GUID as it goes over the wire.
-    pub guid: [u8; 16],
-    /// The port that SOL activation names.
-    pub advertised_port: u16,
-    /// What becomes of the machine when the program starts.
-    pub restore: Restore,
-    /// The profile says so: a policy that was set over IPMI does not outlive a restart.
-    pub restore_declared: bool,
-    /// The machine's name.
-    pub name: String,
-    /// The profile's asset tag.
-    pub asset_tag: Option<String>,
-}
-
-impl Config {
-    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, and `k_g`,
-    /// as they were read.
-    #[must_use]
-    pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>) -> Self {
-        let (identity, power) = (&plan.identity, &plan.power);
-        let plan = &plan.ipmi;
-        let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
-            name: user.name.clone().into_bytes(),
-            password,
-            privilege: match user.privilege {
-                UserPrivilege::User => Privilege::USER,
-                UserPrivilege::Operator => Privilege::OPERATOR,
-                UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
-            },
-            enabled: user.enabled,
-        });
-        // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
-        let mut guid = *plan.guid.as_bytes();
-        guid.reverse();
-        Self {
-            users: users.collect(),
-            cipher_suites: plan.cipher_suites.clone(),
-            v15: plan.v15.iter().map(|auth| auth_type(*auth)).collect(),
-            k_g,
-            guid,
-            advertised_port: plan.advertised_port,
-            restore: power.restore,
-            restore_declared: power.restore_declared,
-            name: identity.name.to_string(),
-            asset_tag: identity.asset_tag.clone(),
-        }
-    }
-}
-
-fn auth_type(auth: V15Auth) -> AuthType {
-    match auth {
-        V15Auth::Md5 => AuthType::MD5,
-        V15Auth::Md2 => AuthType::MD2,
-        V15Auth::Password => AuthType::PASSWORD,
-        V15Auth::None => AuthType::NONE,
-    }
-}
+/// What the BMC is (v2.0 section 20.1, additional device support): chassis, FRU inventory, SEL, SDR
+/// repository and sensor device.
+const DEVICE_SUPPORT: u8 = 0x8F;
 
 /// A datagram to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +93,8 @@ struct Core {
     challenges: Challenges,
     rng: ChaCha20Rng,
     clock: Clock,
+    identity: Identity,
+    sensors: Sensors,
     store: Store,
     /// The store has changed since it was saved.
     changed: bool,
@@ -268,7 +177,7 @@ impl Bmc {
     /// An engine without sessions. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let mut store = Store::default();
+        let mut store = Store { fru: Fru::new(&config.identity), ..Store::default() };
         for (id, user) in (2..).zip(config.users) {
             if let Some(slot) = store.users.get_mut(id) {
                 *slot = user.into_slot();
@@ -295,6 +204,8 @@ impl Bmc {
                 challenges: Challenges::new(),
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
+                sensors: Sensors::new(config.cpu_sockets, DEVICE_SUPPORT),
+                identity: config.identity,
                 store,
                 changed: false,
                 requests: VecDeque::new(),
@@ -317,13 +228,22 @@ impl Bmc {
             store.chassis.restore = None;
         }
         store.k_g = store.k_g.filter(|_| self.core.declared_k_g.is_none());
+        store.sel.settle();
+        store.sdr.settle(&self.core.sensors.records);
+        store.fru.settle(&self.core.identity);
+        store.pef.settle();
         self.core.store = store;
         Ok(())
     }
 
-    /// It is `unix_s` seconds after the beginning of 1970.
+    /// It is `unix_s` seconds after the beginning of 1970. After [`Self::restore`], so that the
+    /// start is logged in what was kept.
     pub fn handle_clock(&mut self, now: Instant, unix_s: u64) {
+        let starts = !self.core.clock.is_set();
         self.core.clock.set(now, unix_s);
+        if starts {
+            self.core.log_start(now);
+        }
     }
 
     /// A UDP datagram came from `from`.
@@ -364,12 +284,14 @@ impl Bmc {
                 }
             }
             machine::Event::Stopped(_) => {
-                self.core.commanded = false;
+                // The second half of a power cycle is still to come.
+                self.core.commanded &= status.operation == Some(machine::Request::Cycle);
                 self.core.store.watchdog.deadline = None;
                 self.core.changed = true;
             }
             machine::Event::Changed => {}
         }
+        self.core.log_machine(now, event);
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -387,6 +309,7 @@ impl Bmc {
         }
         if self.core.store.watchdog.expire(now) {
             info!("the watchdog timer has expired");
+            self.core.log_watchdog(now);
         }
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::plan::Identity;
 use crate::profile::Profile;
 use crate::profile::check::{Bind, Password};
-use crate::profile::document::{UserPrivilege, V15Auth};
+use crate::profile::document::{Machine, UserPrivilege, V15Auth};
 
 /// The BMC's part of the plan.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -25,6 +25,8 @@ pub struct IpmiPlan {
     pub advertised_port: u16,
     /// System GUID: the SMBIOS system UUID.
     pub guid: Uuid,
+    /// CPU sockets that have a presence sensor.
+    pub cpu_sockets: u32,
     /// Cipher suites that are offered, most wanted first.
     pub cipher_suites: Vec<u8>,
     /// How sessions of IPMI 1.5 may be authenticated; empty: there are none.
@@ -75,6 +77,19 @@ fn password_as_text<S: Serializer>(password: &Password, serializer: S) -> Result
     serializer.serialize_str(&password_text(password))
 }
 
+/// The number of sockets that QEMU makes of what the profile says: it prefers cores.
+fn sockets(machine: &Machine) -> u32 {
+    let Machine { cpus, sockets, cores, threads, .. } = machine;
+    match (sockets, cores) {
+        (Some(sockets), _) => *sockets,
+        (None, None) => 1,
+        (None, Some(cores)) => {
+            let in_socket = cores.saturating_mul(threads.unwrap_or(1)).max(1);
+            (cpus / in_socket).max(1)
+        }
+    }
+}
+
 impl IpmiPlan {
     pub(super) fn render(profile: &Profile, identity: &Identity) -> Self {
         let users = profile.ipmi.users.iter().zip(2_u8..).map(|(user, slot)| UserPlan {
@@ -89,6 +104,7 @@ impl IpmiPlan {
             bind: profile.ipmi.bind.clone(),
             advertised_port: profile.ipmi.advertised_port,
             guid: identity.uuid,
+            cpu_sockets: sockets(&profile.machine),
             cipher_suites: profile.ipmi.cipher_suites.clone(),
             v15: profile.ipmi.v15.clone(),
             k_g_file: profile.ipmi.k_g_file.clone(),

@@ -89,12 +89,12 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
 
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
-    engine.handle_clock(crate::host::now(), crate::host::unix_s());
     if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
         && let Err(error) = engine.restore(&saved)
     {
         warn!(%error, "what was changed over IPMI is lost: its file is damaged");
     }
+    engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
     if restores_on {

@@ -15,6 +15,8 @@ use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::{AuthType, Privilege};
 
+use crate::vector_engine;
+
 pub const GUID: [u8; 16] = *b"0123456789abcdef";
 pub const CONSOLE_ID: u32 = 0xA0A2_A3A4;
 const CONSOLE_RANDOM: [u8; 16] = [0x5A; 16];
@@ -42,6 +44,8 @@ pub fn config() -> Config {
         restore_declared: true,
         name: "node1".into(),
         asset_tag: None,
+        identity: vector_engine::identity(),
+        cpu_sockets: 2,
     }
 }
 

@@ -10,7 +10,9 @@
 mod console;
 mod device;
 mod robustness;
+mod sensors;
 mod setup;
+mod storage;
 mod suites;
 mod v15;
 mod vector_engine;

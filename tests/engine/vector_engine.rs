@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::plan::Identity;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::{AuthType, Privilege};
@@ -26,9 +27,24 @@ pub fn engine() -> Bmc {
         restore_declared: true,
         name: "node1".into(),
         asset_tag: None,
+        identity: identity(),
+        cpu_sockets: 2,
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status { power: Power::On, operation: None, fault: false };
     bmc.handle_machine(Instant::now(), status, &Event::Started(StartCause::PowerOn));
     bmc
+}
+
+/// Somebody.
+pub fn identity() -> Identity {
+    Identity {
+        name: "node1".parse().unwrap(),
+        uuid: "5a9d882d-7a74-5ead-adb8-671adc89d694".parse().unwrap(),
+        manufacturer: "Example Corp.".into(),
+        product: "Virtual Server".into(),
+        serial: "SN0001".into(),
+        asset_tag: None,
+        sku: Some("R1U".into()),
+    }
 }

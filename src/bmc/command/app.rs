@@ -1,5 +1,6 @@
 //! Application commands (v2.0 chapters 20 and 22).
 
+use crate::bmc::DEVICE_SUPPORT;
 use crate::bmc::command::{Access, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel};
 use crate::bmc::crypto::SUITES;
 use crate::wire::code::{CompletionCode, NetFn};
@@ -22,9 +23,9 @@ pub(super) fn get_device_id(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
     let minor: u8 = env!("CARGO_PKG_VERSION_MINOR").parse().unwrap_or(0);
     // The second number is binary-coded decimal.
     let minor = ((minor / 10 % 10) << 4) | (minor % 10);
-    // Device 20h, revision 1; IPMI 2.0; chassis device. No IANA enterprise number is ours, and
+    // Device 20h, revision 1; IPMI 2.0. No IANA enterprise number is ours, and
     // those of others make clients take their special paths: 0, "unspecified".
-    Ok(vec![0x20, 0x01, major & 0x7F, minor, 0x02, 0x80, 0, 0, 0, 0x01, 0x00, 0, 0, 0, 0])
+    Ok(vec![0x20, 0x01, major & 0x7F, minor, 0x02, DEVICE_SUPPORT, 0, 0, 0, 0x01, 0x00, 0, 0, 0, 0])
 }
 
 /// Get System GUID (section 22.14).

@@ -7,7 +7,12 @@ mod app;
 mod chassis;
 mod dcmi;
 mod device;
+mod event;
+mod fru;
 mod payload;
+mod sdr;
+mod sel;
+mod sensor;
 mod session;
 mod system_info;
 mod watchdog;
@@ -126,7 +131,7 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 8] = [
+const TABLES: [&[Entry]; 13] = [
     chassis::TABLE,
     app::TABLE,
     session::TABLE,
@@ -135,6 +140,11 @@ const TABLES: [&[Entry]; 8] = [
     system_info::TABLE,
     payload::TABLE,
     dcmi::TABLE,
+    event::TABLE,
+    sensor::TABLE,
+    sdr::TABLE,
+    sel::TABLE,
+    fru::TABLE,
 ];
 
 fn table() -> impl Iterator<Item = &'static Entry> {

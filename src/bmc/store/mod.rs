@@ -6,11 +6,17 @@
 pub(super) mod chassis;
 pub(super) mod dcmi;
 pub(super) mod device;
+pub(super) mod fru;
 mod k_g;
+pub(super) mod pef;
+pub(super) mod sdr;
+pub(super) mod sel;
+pub(super) mod sensors;
 pub(super) mod system_info;
 pub(super) mod users;
 pub(super) mod watchdog;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +24,11 @@ use serde::{Deserialize, Serialize};
 use chassis::Chassis;
 use dcmi::Dcmi;
 use device::Device;
+pub(super) use fru::Fru;
+pub(super) use pef::Pef;
+pub(super) use sdr::Sdr;
+pub(super) use sel::Sel;
+pub(super) use sensors::Settings;
 use system_info::SystemInfo;
 pub(super) use users::Users;
 use watchdog::Watchdog;
@@ -38,6 +49,12 @@ pub(super) struct Store {
     /// K_G as a client has set it; all zeros: there is none.
     #[serde(with = "k_g")]
     pub(super) k_g: Option<BmcKey>,
+    pub(super) sel: Sel,
+    pub(super) sdr: Sdr,
+    /// By sensor number.
+    pub(super) sensors: BTreeMap<u8, Settings>,
+    pub(super) fru: Fru,
+    pub(super) pef: Pef,
 }
 
 /// Wall-clock time from the engine's time.
@@ -52,10 +69,45 @@ impl Clock {
         self.set = Some((now, unix_s));
     }
 
+    /// Somebody has told.
+    #[must_use]
+    pub(super) fn is_set(&self) -> bool {
+        self.set.is_some()
+    }
+
     /// Seconds since 1970, UTC; 0 if nobody has told.
     #[must_use]
     pub(super) fn unix_s(&self, now: Instant) -> u64 {
         let Some((then, unix_s)) = self.set else { return 0 };
         unix_s + now.saturating_duration_since(then).as_secs()
+    }
+}
+
+/// Bytes as hexadecimal text: a line of JSON for a record, not one for each byte.
+pub(super) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::bmc) fn encode(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+        let pairs = text.as_bytes().chunks(2);
+        pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        records: &[Vec<u8>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(records.iter().map(|record| encode(record)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let records: Option<_> = texts.iter().map(|text| decode(text)).collect();
+        records.ok_or_else(|| serde::de::Error::custom("not hexadecimal"))
     }
 }

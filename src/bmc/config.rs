@@ -1,0 +1,115 @@
+//! What the engine has to know.
+
+use crate::bmc::store;
+use crate::plan::{Identity, Plan};
+use crate::profile::document::{Restore, UserPrivilege, V15Auth};
+use crate::value::{BmcKey, Secret};
+use crate::wire::code::{AuthType, Privilege};
+
+/// A user who may log in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Password.
+    pub password: Secret,
+    /// Highest privilege level.
+    pub privilege: Privilege,
+    /// Can log in.
+    pub enabled: bool,
+}
+
+impl User {
+    pub(super) fn into_slot(self) -> store::users::User {
+        let access = store::users::Access {
+            limit: self.privilege.0,
+            messaging: true,
+            link: true,
+            callback: false,
+        };
+        store::users::User {
+            name: self.name,
+            long_password: self.password.expose().len() > 16,
+            password: Some(self.password),
+            enabled: self.enabled,
+            lan: access,
+            system: access,
+            sol: true,
+        }
+    }
+}
+
+/// What the engine has to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Users.
+    pub users: Vec<User>,
+    /// Numbers of the cipher suites that are offered, most wanted first.
+    pub cipher_suites: Vec<u8>,
+    /// Authentication types of IPMI 1.5 sessions; none: there are no such sessions.
+    pub v15: Vec<AuthType>,
+    /// K_G, if the profile has one.
+    pub k_g: Option<BmcKey>,
+    /// System GUID as it goes over the wire.
+    pub guid: [u8; 16],
+    /// The port that SOL activation names.
+    pub advertised_port: u16,
+    /// What becomes of the machine when the program starts.
+    pub restore: Restore,
+    /// The profile says so: a policy that was set over IPMI does not outlive a restart.
+    pub restore_declared: bool,
+    /// The machine's name.
+    pub name: String,
+    /// The profile's asset tag.
+    pub asset_tag: Option<String>,
+    /// Who the machine is.
+    pub identity: Identity,
+    /// CPU sockets that the machine has.
+    pub cpu_sockets: u32,
+}
+
+impl Config {
+    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, and `k_g`,
+    /// as they were read.
+    #[must_use]
+    pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>) -> Self {
+        let (identity, power) = (&plan.identity, &plan.power);
+        let plan = &plan.ipmi;
+        let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
+            name: user.name.clone().into_bytes(),
+            password,
+            privilege: match user.privilege {
+                UserPrivilege::User => Privilege::USER,
+                UserPrivilege::Operator => Privilege::OPERATOR,
+                UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
+            },
+            enabled: user.enabled,
+        });
+        // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
+        let mut guid = *plan.guid.as_bytes();
+        guid.reverse();
+        Self {
+            users: users.collect(),
+            cipher_suites: plan.cipher_suites.clone(),
+            v15: plan.v15.iter().map(|auth| auth_type(*auth)).collect(),
+            k_g,
+            guid,
+            advertised_port: plan.advertised_port,
+            restore: power.restore,
+            restore_declared: power.restore_declared,
+            name: identity.name.to_string(),
+            asset_tag: identity.asset_tag.clone(),
+            identity: identity.clone(),
+            cpu_sockets: plan.cpu_sockets,
+        }
+    }
+}
+
+fn auth_type(auth: V15Auth) -> AuthType {
+    match auth {
+        V15Auth::Md5 => AuthType::MD5,
+        V15Auth::Md2 => AuthType::MD2,
+        V15Auth::Password => AuthType::PASSWORD,
+        V15Auth::None => AuthType::NONE,
+    }
+}

@@ -120,12 +120,20 @@ impl Merge {
             return;
         };
         match text::read(format, &file.text) {
-            Ok(Read { mut value, places }) => {
+            Ok(Read { value: Value::Dict(tag, mut entries), places }) => {
                 // How JSON files name their schema; editors want it, and it says nothing to us.
-                if let Value::Dict(_, entries) = &mut value {
-                    entries.remove("$schema");
-                }
-                self.push(origin, value, places);
+                entries.remove("$schema");
+                self.push(origin, Value::Dict(tag, entries), places);
+            }
+            Ok(_) => {
+                let at = At::Origin { origin, span: None };
+                let finding = Finding::error(at, "a profile is keys with values; this is not")
+                    .with_help(match format {
+                        Format::Json => "write for example `{ \"name\": \"node1\" }`",
+                        Format::Toml | Format::Yaml => "write for example `name: node1`",
+                    });
+                self.findings.push(finding);
+                self.incomplete = true;
             }
             Err(Unreadable { message, span }) => {
                 let at = At::Origin { origin, span };

@@ -278,6 +278,17 @@ impl Merge {
         if let Ok(dict) = self.figment.extract::<Dict>() {
             root = Value::from(dict);
         }
+        // serde takes a list for a section, each item for the next key.
+        for key in self.lists_for_sections(&Key::from(""), &root) {
+            let message = format!("`{key}` must be a section, not a list");
+            let help = if key.segments().count() == 1 {
+                format!("there is one `{key}`; in TOML, write `[{key}]`")
+            } else {
+                self.keys_of(&key)
+            };
+            self.findings.push(Finding::error(At::Key(key.clone()), message).with_help(help));
+            remove(&mut root, &key);
+        }
         let document = loop {
             let entry = Entry(root.as_dict().cloned().unwrap_or_default());
             let error = match Figment::from(entry).extract::<Document>() {
@@ -301,6 +312,29 @@ impl Merge {
             findings: self.findings,
             incomplete: self.incomplete,
         }
+    }
+
+    /// The keys in `value`, which is at `key`, that are to be sections and are lists.
+    fn lists_for_sections(&self, key: &Key, value: &Value) -> Vec<Key> {
+        let inside = |name: &str, value| self.lists_for_sections(&key.child(name), value);
+        match value {
+            Value::Dict(_, entries) => {
+                entries.iter().flat_map(|(name, value)| inside(name, value)).collect()
+            }
+            Value::Array(..) if schema::kind(&self.schema, key) == Some(Kind::Table) => {
+                vec![key.clone()]
+            }
+            Value::Array(_, items) => {
+                let items = items.iter().enumerate();
+                items.flat_map(|(index, value)| inside(&index.to_string(), value)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What can be in the section `key`, for a help.
+    fn keys_of(&self, key: &Key) -> String {
+        format!("its keys: {}", schema::children(&self.schema, key).join(", "))
     }
 
     /// What serde's error means, and the key to take out.

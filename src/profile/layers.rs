@@ -106,7 +106,7 @@ impl Merge {
             document.state_dir = Some("/var/lib/qemu-bmc".into());
         }
         let value = Value::serialize(&document).expect("the document is plain data");
-        self.push(Origin::Default, value, Places::default());
+        self.push(Origin::Default, value.clone(), value, Places::default());
     }
 
     fn file(&mut self, file: &File) {
@@ -123,7 +123,15 @@ impl Merge {
             Ok(Read { value: Value::Dict(tag, mut entries), places }) => {
                 // How JSON files name their schema; editors want it, and it says nothing to us.
                 entries.remove("$schema");
-                self.push(origin, Value::Dict(tag, entries), places);
+                let mut value = Value::Dict(tag, entries);
+                let layer = value.clone();
+                for key in keys(&value, &|_, value| matches!(value, Value::Empty(..))) {
+                    let message = format!("`{key}` has no value");
+                    let finding = Finding::error(At::Key(key.clone()), message);
+                    self.findings.push(finding.with_help("write one, or leave the key out"));
+                    remove(&mut value, &key);
+                }
+                self.push(origin, value, layer, places);
             }
             Ok(_) => {
                 let at = At::Origin { origin, span: None };
@@ -266,10 +274,11 @@ impl Merge {
         Ok(Entry(dict))
     }
 
-    fn push(&mut self, origin: Origin, value: Value, places: Places) {
-        let dict = value.clone().into_dict().unwrap_or_default();
+    /// Merges `value`; `layer` is what the operator meant to set.
+    fn push(&mut self, origin: Origin, value: Value, layer: Value, places: Places) {
+        let dict = value.into_dict().unwrap_or_default();
         self.figment = std::mem::take(&mut self.figment).merge(Entry(dict));
-        self.sources.layers.push(Layer { origin, value, places });
+        self.sources.layers.push(Layer { origin, value: layer, places });
     }
 
     /// Deserialises. serde stops at the first bad value: note it, take it out, try again.
@@ -279,7 +288,11 @@ impl Merge {
             root = Value::from(dict);
         }
         // serde takes a list for a section, each item for the next key.
-        for key in self.lists_for_sections(&Key::from(""), &root) {
+        let list_for_section = |key: &Key, value: &Value| {
+            matches!(value, Value::Array(..))
+                && schema::kind(&self.schema, key) == Some(Kind::Table)
+        };
+        for key in keys(&root, &list_for_section) {
             let message = format!("`{key}` must be a section, not a list");
             let help = if key.segments().count() == 1 {
                 format!("there is one `{key}`; in TOML, write `[{key}]`")
@@ -311,24 +324,6 @@ impl Merge {
             sources: self.sources,
             findings: self.findings,
             incomplete: self.incomplete,
-        }
-    }
-
-    /// The keys in `value`, which is at `key`, that are to be sections and are lists.
-    fn lists_for_sections(&self, key: &Key, value: &Value) -> Vec<Key> {
-        let inside = |name: &str, value| self.lists_for_sections(&key.child(name), value);
-        match value {
-            Value::Dict(_, entries) => {
-                entries.iter().flat_map(|(name, value)| inside(name, value)).collect()
-            }
-            Value::Array(..) if schema::kind(&self.schema, key) == Some(Kind::Table) => {
-                vec![key.clone()]
-            }
-            Value::Array(_, items) => {
-                let items = items.iter().enumerate();
-                items.flat_map(|(index, value)| inside(&index.to_string(), value)).collect()
-            }
-            _ => Vec::new(),
         }
     }
 
@@ -433,6 +428,37 @@ impl Provider for Entry {
     fn data(&self) -> Result<Map<FigmentProfile, Dict>, figment::Error> {
         Ok(Map::from([(FigmentProfile::Default, self.0.clone())]))
     }
+}
+
+/// The keys in `root` for which `test` holds, the outermost of each.
+fn keys(root: &Value, test: &dyn Fn(&Key, &Value) -> bool) -> Vec<Key> {
+    fn collect(
+        key: &Key,
+        value: &Value,
+        test: &dyn Fn(&Key, &Value) -> bool,
+        found: &mut Vec<Key>,
+    ) {
+        if test(key, value) {
+            found.push(key.clone());
+            return;
+        }
+        match value {
+            Value::Dict(_, entries) => {
+                for (name, value) in entries {
+                    collect(&key.child(name), value, test, found);
+                }
+            }
+            Value::Array(_, items) => {
+                for (index, value) in items.iter().enumerate() {
+                    collect(&key.child(&index.to_string()), value, test, found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Key::from(""), root, test, &mut found);
+    found
 }
 
 /// A dictionary (also for lists) that holds `value` at `key` and nothing else.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Empty, Tag, Value};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// A text that was read.
+/// A text that was read. A key without a value is `Empty` in it.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) value: Value,
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Item, E> {
-                Err(E::custom("a key without a value; write one, or leave the key out"))
+                Ok(Item::scalar(Value::Empty(Tag::Default, Empty::Unit)))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
@@ -331,7 +331,6 @@ mod tests {
             (Format::Toml, "a = 1\nb = [", 2),
             (Format::Yaml, "a: 1\nb: [1,\n", 2),
             (Format::Yaml, "a: 1\na: 2\n", 2),
-            (Format::Yaml, "a: 1\nb:\n", 2),
             (Format::Json, "{\"a\": 1,\n}", 2),
             (Format::Json, "a: 1", 1),
         ] {

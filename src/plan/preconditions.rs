@@ -30,7 +30,10 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
             && let Some(reason) = facts.bad_password_files.get(path)
         {
             let at = At::Key(Key::from(format!("ipmi.users.{index}.password_file")));
-            findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
+            let message = format!("the password file {} cannot be used: {reason}", path.display());
+            let help =
+                "put the user's password into it, or correct `password_file` (IPMI_PASS_FILE)";
+            findings.push(Finding::error(at, message).with_help(help));
         }
     }
     if let Some(path) = profile.vnc.as_ref().and_then(|vnc| vnc.password_file.as_ref())

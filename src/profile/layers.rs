@@ -17,6 +17,7 @@ use crate::profile::document::Document;
 use crate::profile::schema::{self, Kind};
 use crate::profile::sources::{Key, Layer, Origin, Sources};
 use crate::profile::text::{self, Format, Places, Read, Unreadable};
+use crate::profile::tree::{keys, nest, put, remove};
 use crate::profile::variables::{self, Convert, VARIABLES, Variable};
 
 /// What the defaults depend on.
@@ -219,12 +220,15 @@ impl Merge {
 
     fn flag(&mut self, text: &str) {
         let origin = Origin::Flag { text: text.to_owned() };
-        let Some((path, value)) = text.split_once('=') else {
-            let at = At::Origin { origin, span: None };
-            let finding =
-                Finding::error(at, "`--set` without `=`").with_help("write `--set key.path=value`");
-            self.findings.push(finding);
-            return;
+        let (path, value) = match text.split_once('=') {
+            Some((path, value)) if Key::typed(path).segments().next().is_some() => (path, value),
+            _ => {
+                let at = At::Origin { origin, span: None };
+                let message = "`--set` takes a key and its value, with `=` between them";
+                let help = "write for example `--set machine.cpus=4`";
+                self.findings.push(Finding::error(at, message).with_help(help));
+                return;
+            }
         };
         let key = Key::typed(path);
         let kind = schema::kind(&self.schema, &key).unwrap_or(Kind::Text);
@@ -233,7 +237,23 @@ impl Merge {
 
     /// Sets `key` to `text`, read as `kind`.
     fn text(&mut self, key: &Key, kind: &Kind, origin: Origin, text: &str) {
-        let value = read_text(kind, text);
+        let of_section = |key: &Key| schema::children(&self.schema, key);
+        let value = match kind {
+            Kind::Table if !is_toml(text) => {
+                let keys = of_section(key).join(", ");
+                Err(format!("`{key}` is a section; set one of its keys: {keys}"))
+            }
+            Kind::List(items) if **items == Kind::Table && !is_toml(text) => {
+                let entry = key.child("0");
+                let example = of_section(&entry).first().map(|name| entry.child(name));
+                let example = example.unwrap_or(entry);
+                Err(format!(
+                    "`{key}` is a list; set a key of an entry (`{example}`), or all of it \
+                             in TOML (`[]`)"
+                ))
+            }
+            _ => read_text(kind, text),
+        };
         self.set(key, origin, value);
     }
 
@@ -266,7 +286,7 @@ impl Merge {
     fn with_element(&self, key: &Key, value: Value) -> Result<Entry, String> {
         let segments: Vec<&str> = key.segments().collect();
         let Some((first, rest)) = segments.split_first() else {
-            return Err("the key is empty; write for example `--set machine.cpus=4`".to_owned());
+            return Err("the key is empty".to_owned());
         };
         let mut entry = self.figment.find_value(first).ok();
         put(&mut entry, rest, value, key)?;
@@ -327,6 +347,21 @@ impl Merge {
         }
     }
 
+    /// A help for who has written a key that exists at the wrong place.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        let top = schema::children(&self.schema, &Key::from(""));
+        if top.iter().any(|known| known == name) {
+            return Some(format!("did you mean `{name}` at the top level, outside all sections?"));
+        }
+        let in_section = |section: &String| {
+            let key = Key::from(section.as_str());
+            let keys = schema::children(&self.schema, &key);
+            keys.iter().any(|known| known == name).then(|| format!("`{}`", key.child(name)))
+        };
+        let found: Vec<String> = top.iter().filter_map(in_section).collect();
+        (!found.is_empty()).then(|| format!("did you mean {}?", found.join(" or ")))
+    }
+
     /// What can be in the section `key`, for a help.
     fn keys_of(&self, key: &Key) -> String {
         format!("its keys: {}", schema::children(&self.schema, key).join(", "))
@@ -347,7 +382,9 @@ impl Merge {
                 let message = format!("unknown key `{name}` {place}");
                 let help = match variables::nearest(name, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known keys: {}", known.join(", ")),
+                    None => self
+                        .elsewhere(name)
+                        .unwrap_or_else(|| format!("known keys: {}", known.join(", "))),
                 };
                 (key.clone(), Finding::error(At::Name(key), message).with_help(help))
             }
@@ -362,11 +399,25 @@ impl Merge {
             FigmentKind::InvalidType(actual, expected)
             | FigmentKind::InvalidValue(actual, expected) => {
                 let found = if path.is_secret() { kind_of(actual).into() } else { shown(actual) };
-                let message = format!("`{path}` must be {}, not {found}", in_words(expected));
+                let kind = schema::kind(&self.schema, path);
+                let wanted = match (&kind, schema::range(&self.schema, path)) {
+                    (Some(Kind::Integer), Some((min, max))) => {
+                        format!("a whole number from {min} to {max}")
+                    }
+                    _ => in_words(expected),
+                };
+                let message = format!("`{path}` must be {wanted}, not {found}");
+                let help = match (kind, actual) {
+                    _ if wanted == "text" => Some("put it in quotes".to_owned()),
+                    (Some(Kind::Integer), Actual::Str(text)) if text.parse::<u64>().is_ok() => {
+                        Some("write it without quotes".to_owned())
+                    }
+                    (Some(Kind::Table), _) => Some(self.keys_of(path)),
+                    (Some(Kind::List(_)), _) => Some("a list stands in brackets: `[…]`".to_owned()),
+                    _ => None,
+                };
                 let mut finding = Finding::error(At::Key(path.clone()), message);
-                if in_words(expected) == "text" {
-                    finding = finding.with_help("put it in quotes");
-                }
+                finding.help = help;
                 (path.clone(), finding)
             }
             other => {
@@ -430,105 +481,9 @@ impl Provider for Entry {
     }
 }
 
-/// The keys in `root` for which `test` holds, the outermost of each.
-fn keys(root: &Value, test: &dyn Fn(&Key, &Value) -> bool) -> Vec<Key> {
-    fn collect(
-        key: &Key,
-        value: &Value,
-        test: &dyn Fn(&Key, &Value) -> bool,
-        found: &mut Vec<Key>,
-    ) {
-        if test(key, value) {
-            found.push(key.clone());
-            return;
-        }
-        match value {
-            Value::Dict(_, entries) => {
-                for (name, value) in entries {
-                    collect(&key.child(name), value, test, found);
-                }
-            }
-            Value::Array(_, items) => {
-                for (index, value) in items.iter().enumerate() {
-                    collect(&key.child(&index.to_string()), value, test, found);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    collect(&Key::from(""), root, test, &mut found);
-    found
-}
-
-/// A dictionary (also for lists) that holds `value` at `key` and nothing else.
-fn nest(key: &Key, value: Value) -> Value {
-    key.segments()
-        .rev()
-        .fold(value, |inner, segment| Value::from(Dict::from([(segment.to_owned(), inner)])))
-}
-
-/// Puts `value` at `path` below `slot`, making sections and the next list element as needed.
-fn put(slot: &mut Option<Value>, path: &[&str], value: Value, key: &Key) -> Result<(), String> {
-    let Some((first, rest)) = path.split_first() else {
-        *slot = Some(value);
-        return Ok(());
-    };
-    if let Ok(index) = first.parse::<usize>() {
-        if !matches!(slot, Some(Value::Array(..))) {
-            *slot = Some(Value::from(Vec::<Value>::new()));
-        }
-        let Some(Value::Array(_, items)) = slot else { return Ok(()) };
-        if index > items.len() {
-            return Err(format!("`{key}`: the list has only {} entries", items.len()));
-        }
-        let mut item = items.get(index).cloned();
-        put(&mut item, rest, value, key)?;
-        if let Some(item) = item {
-            if index == items.len() {
-                items.push(item);
-            } else {
-                items[index] = item;
-            }
-        }
-    } else {
-        if !matches!(slot, Some(Value::Dict(..))) {
-            *slot = Some(Value::from(Dict::new()));
-        }
-        let Some(Value::Dict(_, entries)) = slot else { return Ok(()) };
-        let mut entry = entries.get(*first).cloned();
-        put(&mut entry, rest, value, key)?;
-        if let Some(entry) = entry {
-            entries.insert((*first).to_owned(), entry);
-        }
-    }
-    Ok(())
-}
-
-/// Takes the value at `key` out of `root`; a list element goes with its whole list, so that the
-/// elements behind it keep their places. Answers whether anything was there.
-fn remove(root: &mut Value, key: &Key) -> bool {
-    let mut value = root;
-    let segments: Vec<&str> = key.segments().collect();
-    // The innermost part of the path that is a name, not an index.
-    let Some(last) = segments.iter().rposition(|segment| segment.parse::<usize>().is_err()) else {
-        return false;
-    };
-    for segment in &segments[..last] {
-        let child = match value {
-            Value::Dict(_, dict) => dict.get_mut(*segment),
-            Value::Array(_, items) => {
-                segment.parse::<usize>().ok().and_then(|index| items.get_mut(index))
-            }
-            _ => None,
-        };
-        let Some(child) = child else { return false };
-        value = child;
-    }
-    match value {
-        Value::Dict(_, dict) => dict.remove(segments[last]).is_some(),
-        _ => false,
-    }
+/// Text from a variable or flag is a list or section as TOML writes it.
+fn is_toml(text: &str) -> bool {
+    text.trim().starts_with(['[', '{'])
 }
 
 /// Text from a variable or flag, as a value of `kind`.
@@ -541,20 +496,17 @@ fn read_text(kind: &Kind, text: &str) -> Result<Value, String> {
             Err(_) => Err(format!("`{trimmed}` is not a whole number")),
         },
         Kind::Boolean => boolean(text).map(Value::from),
-        Kind::List(_) | Kind::Table if trimmed.starts_with(['[', '{']) => {
+        Kind::List(_) | Kind::Table if is_toml(text) => {
             let table = format!("value = {trimmed}").parse::<toml::Table>();
             let value = table.map_err(|error| format!("not TOML: {}", error.message()))?;
             Value::serialize(&value["value"]).map_err(|error| error.to_string())
         }
-        Kind::List(items) if **items != Kind::Table => {
+        Kind::List(items) => {
             let items: Result<Vec<Value>, String> =
                 trimmed.split(',').map(|item| read_text(items, item.trim())).collect();
             items.map(Value::from)
         }
-        Kind::List(_) => {
-            Err("this is a list; name an entry (`disks.0.path`) or write TOML (`[]`)".into())
-        }
-        Kind::Table => Err("this is a section; name a key in it".into()),
+        Kind::Table => Err("a section is written in TOML".to_owned()),
     }
 }
 
@@ -674,14 +626,14 @@ mod tests {
             merged.findings.iter().map(|finding| finding.message.as_str()).collect();
         for part in [
             "unknown key `nmae` at the top level",
-            "`machine.cpus` must be a whole number, not the text \"four\"",
+            "`machine.cpus` must be a whole number from 1 to 255, not the text \"four\"",
             "`lots` is not a memory size",
-            "`ipmi.port` must be a whole number from 0 to 65535, not 70000",
+            "`ipmi.port` must be a whole number from 1 to 65535, not 70000",
             "`x` is not a boot letter",
             "`abc` is not a whole number",
             "unknown variable `VM_MEMROY`",
             "`firmware.mode` cannot be `efi`",
-            "`--set` without `=`",
+            "`--set` takes a key and its value",
         ] {
             assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:#?}");
         }

@@ -16,6 +16,7 @@ pub mod load;
 pub mod schema;
 pub mod sources;
 pub mod text;
+mod tree;
 pub mod variables;
 
 pub use check::{Profile, check};

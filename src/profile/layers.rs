@@ -157,7 +157,7 @@ impl Merge {
         let mut environment: Vec<_> =
             environment.iter().filter(|(_, text)| !text.is_empty()).collect();
         // The environment has no order; ours must not depend on the one it comes in.
-        environment.sort();
+        environment.sort_by_cached_key(|(name, _)| in_order_of_entries(name));
         // The generic names are the more exact ones, and so they win.
         environment.sort_by_key(|(name, _)| name.starts_with(variables::GENERIC_PREFIX));
         for (name, text) in environment {
@@ -508,6 +508,11 @@ fn read_text(kind: &Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Table => Err("a section is written in TOML".to_owned()),
     }
+}
+
+/// A variable's name to sort by: entry 10 of a list comes behind entry 9.
+fn in_order_of_entries(name: &str) -> Vec<(Option<usize>, String)> {
+    name.split("__").map(|part| (part.parse().ok(), part.to_owned())).collect()
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

@@ -14,6 +14,8 @@
 )]
 
 mod boot;
+#[path = "../case/mod.rs"]
+mod case;
 mod clients;
 mod command;
 mod errors;
@@ -24,6 +26,7 @@ mod lossy;
 mod machine;
 mod many;
 mod pid1;
+mod plans;
 mod power;
 mod processes;
 mod qemu;

@@ -20,7 +20,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use case::Case;
+use qemu_bmc::profile::Key;
 use qemu_bmc::profile::diagnostic::render;
+use qemu_bmc::profile::schema::{self, Kind};
 
 /// Every password in the cases holds this.
 const SECRET: &str = "hunter2";
@@ -104,4 +106,37 @@ fn there_are_enough_cases_and_a_third_are_errors() {
     };
     assert!(cases >= 60, "only {cases} cases");
     assert!(errors * 3 >= cases, "only {errors} of {cases} cases are errors");
+}
+
+/// The keys in section `key`, and in all sections and lists of sections below it.
+fn keys(schema: &serde_json::Value, key: &Key) -> Vec<Key> {
+    let below = |name: String| match schema::kind(schema, &key.child(&name)) {
+        Some(Kind::Table) => keys(schema, &key.child(&name)),
+        Some(Kind::List(items)) if *items == Kind::Table => {
+            keys(schema, &key.child(&name).child("0"))
+        }
+        _ => vec![key.child(&name)],
+    };
+    schema::children(schema, key).into_iter().flat_map(below).collect()
+}
+
+/// Whether `value` has something at `path`; in a list of sections, any of them will do.
+fn has(value: &toml::Value, path: &[&str]) -> bool {
+    match (value, path) {
+        (toml::Value::Array(items), ["0", rest @ ..]) => items.iter().any(|item| has(item, rest)),
+        (_, []) => true,
+        (_, [name, rest @ ..]) => value.get(name).is_some_and(|value| has(value, rest)),
+    }
+}
+
+#[test]
+fn the_case_full_has_every_key() {
+    let text = std::fs::read_to_string(case::folder().join("full.toml")).unwrap();
+    let full = toml::Value::Table(text.parse().unwrap());
+    let keys = keys(&schema::document(), &Key::from(""));
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        let path: Vec<&str> = key.segments().collect();
+        assert!(has(&full, &path), "full.toml has no {key}");
+    }
 }

@@ -234,8 +234,13 @@ fn carry_out(plan: &Plan) -> Result<(), String> {
     BufReader::new(process.output).read_to_string(&mut output).unwrap();
     let ends = children.wait();
     let command = || plan.qemu.lines().collect::<Vec<_>>().join(" \\\n");
-    // What the emulator cannot do of a CPU model that KVM can.
-    let is_ours = |line: &&str| !line.contains("TCG doesn't support requested feature");
+    // What QEMU's emulator cannot do, and KVM can.
+    const OF_TCG: [&str; 3] = [
+        "TCG doesn't support requested feature",
+        "This family of AMD CPU doesn't support hyperthreading",
+        "Please configure -smp options properly or try enabling topoext feature",
+    ];
+    let is_ours = |line: &&str| !OF_TCG.iter().any(|part| line.contains(part));
     let said: Vec<&str> = output.lines().filter(is_ours).collect();
     match talked {
         Err(reason) => Err(format!("{reason}\n{output}{}", command())),

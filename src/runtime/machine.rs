@@ -351,7 +351,15 @@ impl Machine {
         }
         let word = if status.power == Power::On { "on" } else { "off" };
         self.write_state("power.state", word);
-        if !self.ending && status.operation.is_none() {
+        // What was asked for counts, even if the program ends before it is done. What becomes of a
+        // soft shutdown is up to the guest.
+        let wanted = match status.operation {
+            None => Some(word),
+            Some(Request::On | Request::Cycle) => Some("on"),
+            Some(Request::Off) => Some("off"),
+            Some(Request::Reset | Request::Soft | Request::Diag) => None,
+        };
+        if let Some(word) = wanted.filter(|_| !self.ending) {
             let path = self.plan.state_dir.join(LAST_POWER);
             if let Err(error) = write_if_new(&path, word, dirs::write_whole) {
                 warn!(%error, "the power state cannot be kept");

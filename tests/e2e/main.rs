@@ -30,6 +30,7 @@ mod plans;
 mod power;
 mod processes;
 mod profile;
+mod profiles;
 mod qemu;
 mod secrets;
 mod shells;

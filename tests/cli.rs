@@ -69,7 +69,10 @@ fn mistakes_in_yaml_and_json_are_shown_where_they_are() {
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert!(errors.contains(line), "{errors}");
-        assert!(errors.contains("must be a whole number, not the text \"four\""), "{errors}");
+        assert!(
+            errors.contains("must be a whole number from 1 to 255, not the text \"four\""),
+            "{errors}"
+        );
     }
     // YAML takes 0123 for a number; the message must not show it all the same.
     std::fs::write(dir.path().join("bad.yaml"), "ipmi: {users: [{name: a, password: 0123}]}\n")

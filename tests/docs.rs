@@ -153,3 +153,13 @@ fn the_environment_reference_is_up_to_date() {
     );
     compare("environment.md", &out);
 }
+
+#[test]
+fn the_readme_names_every_profile() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    for entry in std::fs::read_dir(root.join("profiles")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(readme.contains(&format!("\n| `{name}` | ")), "README.md lacks {name}");
+    }
+}

@@ -17,14 +17,12 @@ use serde_json::json;
 
 use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat, SchemaOf};
 use crate::host::{environment, facts};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Made, Plan};
 use crate::profile::diagnostic::{self, At};
 use crate::profile::explain::explain;
 use crate::profile::layers::File;
 use crate::profile::variables::{PROFILE_VARIABLE, VARIABLES};
-use crate::profile::{
-    Fault, Finding, Inputs, Key, Profile, Severity, Sources, check, merge, schema,
-};
+use crate::profile::{self, Fault, Finding, Inputs, Key, Loaded, Severity, Sources, merge, schema};
 use crate::runtime;
 
 /// Default profile: the first that exists, if nobody names another.
@@ -99,13 +97,6 @@ fn after_long_help(command: &clap::Command) -> String {
     text
 }
 
-/// A profile and all that is to be said of it.
-struct Loaded {
-    profile: Option<Profile>,
-    sources: Sources,
-    findings: Vec<Finding>,
-}
-
 /// Reads all that the outside hands in.
 fn read_inputs(args: &LayerArgs) -> (Inputs, Vec<Finding>) {
     let variables = environment::variables();
@@ -136,53 +127,13 @@ fn read_inputs(args: &LayerArgs) -> (Inputs, Vec<Finding>) {
 }
 
 fn load(args: &LayerArgs) -> Loaded {
-    let (inputs, mut findings) = read_inputs(args);
-    let merged = merge(&inputs);
-    let incomplete = !findings.is_empty();
-    findings.extend(merged.findings);
-    // Without one of its files, the rest of the profile would be blamed for what is missing.
-    let incomplete = incomplete || merged.incomplete;
-    let profile = match check(&merged.document, &merged.sources, &inputs.ambient) {
-        _ if incomplete => None,
-        Ok((profile, warnings)) => {
-            extend(&mut findings, warnings);
-            Some(profile)
-        }
-        Err(errors) => {
-            extend(&mut findings, errors);
-            None
-        }
-    };
-    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Loaded { profile: profile.filter(|_| !failed), sources: merged.sources, findings }
+    let (inputs, unread) = read_inputs(args);
+    profile::load(&inputs, unread)
 }
 
-/// Adds what is new: a key that was wrong stands at its default, about which nobody wants to hear.
-fn extend(findings: &mut Vec<Finding>, more: Vec<Finding>) {
-    let new = |finding: &Finding| {
-        finding.at == At::Nowhere || findings.iter().all(|known| known.at != finding.at)
-    };
-    let new: Vec<Finding> = more.into_iter().filter(new).collect();
-    findings.extend(new);
-}
-
-/// Loads a profile, looks at the host, and renders the plan.
-///
-/// `strict`: what the host lacks is an error; otherwise, for who only wants to see the plan, a
-/// warning.
-fn load_plan(args: &LayerArgs, strict: bool) -> (Option<(Profile, Plan)>, Sources, Vec<Finding>) {
-    let Loaded { profile, sources, mut findings } = load(args);
-    let Some(profile) = profile else { return (None, sources, findings) };
-    let facts = facts::probe(&profile);
-    for mut finding in plan::preconditions(&profile, &sources, &facts) {
-        if !strict && finding.fault == Fault::Host {
-            finding.severity = Severity::Warning;
-        }
-        findings.push(finding);
-    }
-    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
-    let plan = (!failed).then(|| plan::render(&profile, &facts));
-    (plan.map(|plan| (profile, plan)), sources, findings)
+/// Loads a profile, looks at the host, and renders the plan; `strict` as in [`plan::make`].
+fn load_plan(args: &LayerArgs, strict: bool) -> Made {
+    plan::make(load(args), strict, facts::probe)
 }
 
 fn show(findings: &[Finding], sources: &Sources) {
@@ -203,9 +154,9 @@ fn exit_code(findings: &[Finding]) -> ExitCode {
 }
 
 fn run(args: &LayerArgs, expected: Option<&str>) -> ExitCode {
-    let (loaded, sources, findings) = load_plan(args, true);
+    let Made { plan, sources, findings } = load_plan(args, true);
     show(&findings, &sources);
-    let Some((profile, plan)) = loaded else { return exit_code(&findings) };
+    let Some((profile, plan)) = plan else { return exit_code(&findings) };
     if let Some(expected) = expected
         && let Err(finding) = expect_plan(&plan, expected)
     {
@@ -255,9 +206,9 @@ fn expect_plan(plan: &Plan, expected: &str) -> Result<(), Finding> {
 }
 
 fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
-    let (loaded, sources, findings) = load_plan(args, false);
+    let Made { plan, sources, findings } = load_plan(args, false);
     show(&findings, &sources);
-    let Some((_, plan)) = loaded else { return exit_code(&findings) };
+    let Some((_, plan)) = plan else { return exit_code(&findings) };
     output::print(&match format {
         PlanFormat::Text => plan.text(),
         PlanFormat::Json => plan.json(),
@@ -266,7 +217,7 @@ fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
 }
 
 fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
-    let (_, sources, findings) = load_plan(args, false);
+    let Made { sources, findings, .. } = load_plan(args, false);
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let text = match format {

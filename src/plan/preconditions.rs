@@ -30,7 +30,10 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
             && let Some(reason) = facts.bad_password_files.get(path)
         {
             let at = At::Key(Key::from(format!("ipmi.users.{index}.password_file")));
-            findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
+            let message = format!("the password file {} cannot be used: {reason}", path.display());
+            let help =
+                "put the user's password into it, or correct `password_file` (IPMI_PASS_FILE)";
+            findings.push(Finding::error(at, message).with_help(help));
         }
     }
     if let Some(path) = &profile.ipmi.k_g_file
@@ -43,7 +46,9 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
         && let Some(reason) = facts.bad_password_files.get(path)
     {
         let at = At::Key(Key::from("vnc.password_file"));
-        findings.push(Finding::error(at, format!("{}: {reason}", path.display())));
+        let message = format!("the password file {} cannot be used: {reason}", path.display());
+        let help = "put VNC's password into it, or leave `password_file` out";
+        findings.push(Finding::error(at, message).with_help(help));
     }
     for (index, nic) in profile.nics.iter().enumerate() {
         if let Some(path) = &nic.rom_file {
@@ -55,7 +60,7 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
     }
     accelerator(profile, facts, &mut findings);
     processor(profile, facts, &mut findings);
-    tpm(profile, facts, &mut findings);
+    findings.extend(tpm(profile, sources, facts));
     let secure = profile.firmware.secure_boot;
     let uefi = if secure { &facts.uefi_secure } else { &facts.uefi };
     if profile.firmware.mode == FirmwareMode::Uefi && uefi.is_none() {
@@ -249,15 +254,18 @@ fn processor(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) 
     }
 }
 
-fn tpm(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
-    let Some(tpm) = &profile.tpm else { return };
-    if facts.swtpm.is_none() {
-        let message = format!("a TPM was asked for and there is no `{}`", tpm.binary.display());
-        findings.push(
-            Finding::host(At::Key(Key::from("tpm")), message)
-                .with_help("install it (Debian: `swtpm`), or leave `tpm` out"),
-        );
-    }
+fn tpm(profile: &Profile, sources: &Sources, facts: &HostFacts) -> Option<Finding> {
+    let tpm = profile.tpm.as_ref().filter(|_| facts.swtpm.is_none())?;
+    let key = Key::from("tpm.binary");
+    let binary = tpm.binary.display();
+    Some(if sources.is_default(&key) {
+        let message = format!("a TPM was asked for and there is no `{binary}`");
+        Finding::host(At::Key(Key::from("tpm")), message)
+            .with_help("install it (Debian: `swtpm`), or leave `tpm` out")
+    } else {
+        Finding::error(At::Key(key), format!("`{binary}` is not a program that can be run"))
+            .with_help("correct it, or leave it out for `swtpm`")
+    })
 }
 
 fn qemu(profile: &Profile, sources: &Sources, facts: &HostFacts) -> Option<Finding> {

@@ -17,6 +17,7 @@ use crate::profile::document::Document;
 use crate::profile::schema::{self, Kind};
 use crate::profile::sources::{Key, Layer, Origin, Sources};
 use crate::profile::text::{self, Format, Places, Read, Unreadable};
+use crate::profile::tree::{keys, nest, put, remove};
 use crate::profile::variables::{self, Convert, VARIABLES, Variable};
 
 /// What the defaults depend on.
@@ -106,7 +107,7 @@ impl Merge {
             document.state_dir = Some("/var/lib/qemu-bmc".into());
         }
         let value = Value::serialize(&document).expect("the document is plain data");
-        self.push(Origin::Default, value, Places::default());
+        self.push(Origin::Default, value.clone(), value, Places::default());
     }
 
     fn file(&mut self, file: &File) {
@@ -120,12 +121,28 @@ impl Merge {
             return;
         };
         match text::read(format, &file.text) {
-            Ok(Read { mut value, places }) => {
+            Ok(Read { value: Value::Dict(tag, mut entries), places }) => {
                 // How JSON files name their schema; editors want it, and it says nothing to us.
-                if let Value::Dict(_, entries) = &mut value {
-                    entries.remove("$schema");
+                entries.remove("$schema");
+                let mut value = Value::Dict(tag, entries);
+                let layer = value.clone();
+                for key in keys(&value, &|_, value| matches!(value, Value::Empty(..))) {
+                    let message = format!("`{key}` has no value");
+                    let finding = Finding::error(At::Key(key.clone()), message);
+                    self.findings.push(finding.with_help("write one, or leave the key out"));
+                    remove(&mut value, &key);
                 }
-                self.push(origin, value, places);
+                self.push(origin, value, layer, places);
+            }
+            Ok(_) => {
+                let at = At::Origin { origin, span: None };
+                let finding = Finding::error(at, "a profile is keys with values; this is not")
+                    .with_help(match format {
+                        Format::Json => "write for example `{ \"name\": \"node1\" }`",
+                        Format::Toml | Format::Yaml => "write for example `name: node1`",
+                    });
+                self.findings.push(finding);
+                self.incomplete = true;
             }
             Err(Unreadable { message, span }) => {
                 let at = At::Origin { origin, span };
@@ -140,7 +157,7 @@ impl Merge {
         let mut environment: Vec<_> =
             environment.iter().filter(|(_, text)| !text.is_empty()).collect();
         // The environment has no order; ours must not depend on the one it comes in.
-        environment.sort();
+        environment.sort_by_cached_key(|(name, _)| in_order_of_entries(name));
         // The generic names are the more exact ones, and so they win.
         environment.sort_by_key(|(name, _)| name.starts_with(variables::GENERIC_PREFIX));
         for (name, text) in environment {
@@ -203,12 +220,15 @@ impl Merge {
 
     fn flag(&mut self, text: &str) {
         let origin = Origin::Flag { text: text.to_owned() };
-        let Some((path, value)) = text.split_once('=') else {
-            let at = At::Origin { origin, span: None };
-            let finding =
-                Finding::error(at, "`--set` without `=`").with_help("write `--set key.path=value`");
-            self.findings.push(finding);
-            return;
+        let (path, value) = match text.split_once('=') {
+            Some((path, value)) if Key::typed(path).segments().next().is_some() => (path, value),
+            _ => {
+                let at = At::Origin { origin, span: None };
+                let message = "`--set` takes a key and its value, with `=` between them";
+                let help = "write for example `--set machine.cpus=4`";
+                self.findings.push(Finding::error(at, message).with_help(help));
+                return;
+            }
         };
         let key = Key::typed(path);
         let kind = schema::kind(&self.schema, &key).unwrap_or(Kind::Text);
@@ -217,7 +237,23 @@ impl Merge {
 
     /// Sets `key` to `text`, read as `kind`.
     fn text(&mut self, key: &Key, kind: &Kind, origin: Origin, text: &str) {
-        let value = read_text(kind, text);
+        let of_section = |key: &Key| schema::children(&self.schema, key);
+        let value = match kind {
+            Kind::Table if !is_toml(text) => {
+                let keys = of_section(key).join(", ");
+                Err(format!("`{key}` is a section; set one of its keys: {keys}"))
+            }
+            Kind::List(items) if **items == Kind::Table && !is_toml(text) => {
+                let entry = key.child("0");
+                let example = of_section(&entry).first().map(|name| entry.child(name));
+                let example = example.unwrap_or(entry);
+                Err(format!(
+                    "`{key}` is a list; set a key of an entry (`{example}`), or all of it \
+                             in TOML (`[]`)"
+                ))
+            }
+            _ => read_text(kind, text),
+        };
         self.set(key, origin, value);
     }
 
@@ -250,7 +286,7 @@ impl Merge {
     fn with_element(&self, key: &Key, value: Value) -> Result<Entry, String> {
         let segments: Vec<&str> = key.segments().collect();
         let Some((first, rest)) = segments.split_first() else {
-            return Err("the key is empty; write for example `--set machine.cpus=4`".to_owned());
+            return Err("the key is empty".to_owned());
         };
         let mut entry = self.figment.find_value(first).ok();
         put(&mut entry, rest, value, key)?;
@@ -258,10 +294,11 @@ impl Merge {
         Ok(Entry(dict))
     }
 
-    fn push(&mut self, origin: Origin, value: Value, places: Places) {
-        let dict = value.clone().into_dict().unwrap_or_default();
+    /// Merges `value`; `layer` is what the operator meant to set.
+    fn push(&mut self, origin: Origin, value: Value, layer: Value, places: Places) {
+        let dict = value.into_dict().unwrap_or_default();
         self.figment = std::mem::take(&mut self.figment).merge(Entry(dict));
-        self.sources.layers.push(Layer { origin, value, places });
+        self.sources.layers.push(Layer { origin, value: layer, places });
     }
 
     /// Deserialises. serde stops at the first bad value: note it, take it out, try again.
@@ -269,6 +306,21 @@ impl Merge {
         let mut root = Value::serialize(Dict::new()).expect("an empty dictionary is plain data");
         if let Ok(dict) = self.figment.extract::<Dict>() {
             root = Value::from(dict);
+        }
+        // serde takes a list for a section, each item for the next key.
+        let list_for_section = |key: &Key, value: &Value| {
+            matches!(value, Value::Array(..))
+                && schema::kind(&self.schema, key) == Some(Kind::Table)
+        };
+        for key in keys(&root, &list_for_section) {
+            let message = format!("`{key}` must be a section, not a list");
+            let help = if key.segments().count() == 1 {
+                format!("there is one `{key}`; in TOML, write `[{key}]`")
+            } else {
+                self.keys_of(&key)
+            };
+            self.findings.push(Finding::error(At::Key(key.clone()), message).with_help(help));
+            remove(&mut root, &key);
         }
         let document = loop {
             let entry = Entry(root.as_dict().cloned().unwrap_or_default());
@@ -295,6 +347,26 @@ impl Merge {
         }
     }
 
+    /// A help for who has written a key that exists at the wrong place.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        let top = schema::children(&self.schema, &Key::from(""));
+        if top.iter().any(|known| known == name) {
+            return Some(format!("did you mean `{name}` at the top level, outside all sections?"));
+        }
+        let in_section = |section: &String| {
+            let key = Key::from(section.as_str());
+            let keys = schema::children(&self.schema, &key);
+            keys.iter().any(|known| known == name).then(|| format!("`{}`", key.child(name)))
+        };
+        let found: Vec<String> = top.iter().filter_map(in_section).collect();
+        (!found.is_empty()).then(|| format!("did you mean {}?", found.join(" or ")))
+    }
+
+    /// What can be in the section `key`, for a help.
+    fn keys_of(&self, key: &Key) -> String {
+        format!("its keys: {}", schema::children(&self.schema, key).join(", "))
+    }
+
     /// What serde's error means, and the key to take out.
     fn explain(&self, path: &Key, kind: &FigmentKind) -> (Key, Finding) {
         match kind {
@@ -310,7 +382,9 @@ impl Merge {
                 let message = format!("unknown key `{name}` {place}");
                 let help = match variables::nearest(name, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known keys: {}", known.join(", ")),
+                    None => self
+                        .elsewhere(name)
+                        .unwrap_or_else(|| format!("known keys: {}", known.join(", "))),
                 };
                 (key.clone(), Finding::error(At::Name(key), message).with_help(help))
             }
@@ -325,11 +399,25 @@ impl Merge {
             FigmentKind::InvalidType(actual, expected)
             | FigmentKind::InvalidValue(actual, expected) => {
                 let found = if path.is_secret() { kind_of(actual).into() } else { shown(actual) };
-                let message = format!("`{path}` must be {}, not {found}", in_words(expected));
+                let kind = schema::kind(&self.schema, path);
+                let wanted = match (&kind, schema::range(&self.schema, path)) {
+                    (Some(Kind::Integer), Some((min, max))) => {
+                        format!("a whole number from {min} to {max}")
+                    }
+                    _ => in_words(expected),
+                };
+                let message = format!("`{path}` must be {wanted}, not {found}");
+                let help = match (kind, actual) {
+                    _ if wanted == "text" => Some("put it in quotes".to_owned()),
+                    (Some(Kind::Integer), Actual::Str(text)) if text.parse::<u64>().is_ok() => {
+                        Some("write it without quotes".to_owned())
+                    }
+                    (Some(Kind::Table), _) => Some(self.keys_of(path)),
+                    (Some(Kind::List(_)), _) => Some("a list stands in brackets: `[…]`".to_owned()),
+                    _ => None,
+                };
                 let mut finding = Finding::error(At::Key(path.clone()), message);
-                if in_words(expected) == "text" {
-                    finding = finding.with_help("put it in quotes");
-                }
+                finding.help = help;
                 (path.clone(), finding)
             }
             other => {
@@ -393,74 +481,9 @@ impl Provider for Entry {
     }
 }
 
-/// A dictionary (also for lists) that holds `value` at `key` and nothing else.
-fn nest(key: &Key, value: Value) -> Value {
-    key.segments()
-        .rev()
-        .fold(value, |inner, segment| Value::from(Dict::from([(segment.to_owned(), inner)])))
-}
-
-/// Puts `value` at `path` below `slot`, making sections and the next list element as needed.
-fn put(slot: &mut Option<Value>, path: &[&str], value: Value, key: &Key) -> Result<(), String> {
-    let Some((first, rest)) = path.split_first() else {
-        *slot = Some(value);
-        return Ok(());
-    };
-    if let Ok(index) = first.parse::<usize>() {
-        if !matches!(slot, Some(Value::Array(..))) {
-            *slot = Some(Value::from(Vec::<Value>::new()));
-        }
-        let Some(Value::Array(_, items)) = slot else { return Ok(()) };
-        if index > items.len() {
-            return Err(format!("`{key}`: the list has only {} entries", items.len()));
-        }
-        let mut item = items.get(index).cloned();
-        put(&mut item, rest, value, key)?;
-        if let Some(item) = item {
-            if index == items.len() {
-                items.push(item);
-            } else {
-                items[index] = item;
-            }
-        }
-    } else {
-        if !matches!(slot, Some(Value::Dict(..))) {
-            *slot = Some(Value::from(Dict::new()));
-        }
-        let Some(Value::Dict(_, entries)) = slot else { return Ok(()) };
-        let mut entry = entries.get(*first).cloned();
-        put(&mut entry, rest, value, key)?;
-        if let Some(entry) = entry {
-            entries.insert((*first).to_owned(), entry);
-        }
-    }
-    Ok(())
-}
-
-/// Takes the value at `key` out of `root`; a list element goes with its whole list, so that the
-/// elements behind it keep their places. Answers whether anything was there.
-fn remove(root: &mut Value, key: &Key) -> bool {
-    let mut value = root;
-    let segments: Vec<&str> = key.segments().collect();
-    // The innermost part of the path that is a name, not an index.
-    let Some(last) = segments.iter().rposition(|segment| segment.parse::<usize>().is_err()) else {
-        return false;
-    };
-    for segment in &segments[..last] {
-        let child = match value {
-            Value::Dict(_, dict) => dict.get_mut(*segment),
-            Value::Array(_, items) => {
-                segment.parse::<usize>().ok().and_then(|index| items.get_mut(index))
-            }
-            _ => None,
-        };
-        let Some(child) = child else { return false };
-        value = child;
-    }
-    match value {
-        Value::Dict(_, dict) => dict.remove(segments[last]).is_some(),
-        _ => false,
-    }
+/// Text from a variable or flag is a list or section as TOML writes it.
+fn is_toml(text: &str) -> bool {
+    text.trim().starts_with(['[', '{'])
 }
 
 /// Text from a variable or flag, as a value of `kind`.
@@ -473,21 +496,23 @@ fn read_text(kind: &Kind, text: &str) -> Result<Value, String> {
             Err(_) => Err(format!("`{trimmed}` is not a whole number")),
         },
         Kind::Boolean => boolean(text).map(Value::from),
-        Kind::List(_) | Kind::Table if trimmed.starts_with(['[', '{']) => {
+        Kind::List(_) | Kind::Table if is_toml(text) => {
             let table = format!("value = {trimmed}").parse::<toml::Table>();
             let value = table.map_err(|error| format!("not TOML: {}", error.message()))?;
             Value::serialize(&value["value"]).map_err(|error| error.to_string())
         }
-        Kind::List(items) if **items != Kind::Table => {
+        Kind::List(items) => {
             let items: Result<Vec<Value>, String> =
                 trimmed.split(',').map(|item| read_text(items, item.trim())).collect();
             items.map(Value::from)
         }
-        Kind::List(_) => {
-            Err("this is a list; name an entry (`disks.0.path`) or write TOML (`[]`)".into())
-        }
-        Kind::Table => Err("this is a section; name a key in it".into()),
+        Kind::Table => Err("a section is written in TOML".to_owned()),
     }
+}
+
+/// A variable's name to sort by: entry 10 of a list comes behind entry 9.
+fn in_order_of_entries(name: &str) -> Vec<(Option<usize>, String)> {
+    name.split("__").map(|part| (part.parse().ok(), part.to_owned())).collect()
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
@@ -606,14 +631,14 @@ mod tests {
             merged.findings.iter().map(|finding| finding.message.as_str()).collect();
         for part in [
             "unknown key `nmae` at the top level",
-            "`machine.cpus` must be a whole number, not the text \"four\"",
+            "`machine.cpus` must be a whole number from 1 to 255, not the text \"four\"",
             "`lots` is not a memory size",
-            "`ipmi.port` must be a whole number from 0 to 65535, not 70000",
+            "`ipmi.port` must be a whole number from 1 to 65535, not 70000",
             "`x` is not a boot letter",
             "`abc` is not a whole number",
             "unknown variable `VM_MEMROY`",
             "`firmware.mode` cannot be `efi`",
-            "`--set` without `=`",
+            "`--set` takes a key and its value",
         ] {
             assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:#?}");
         }

@@ -55,6 +55,13 @@ fn find<'a>(schema: &'a Value, key: &Key) -> Option<&'a Value> {
     Some(node)
 }
 
+/// The smallest and the largest number that `key` takes, if the schema limits both.
+#[must_use]
+pub fn range(schema: &Value, key: &Key) -> Option<(u64, u64)> {
+    let node = find(schema, key)?;
+    Some((node.get("minimum")?.as_u64()?, node.get("maximum")?.as_u64()?))
+}
+
 /// The names of the keys in section `key`.
 #[must_use]
 pub fn children(schema: &Value, key: &Key) -> Vec<String> {

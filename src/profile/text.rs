@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use figment::value::{Dict, Value};
+use figment::value::{Dict, Empty, Tag, Value};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
@@ -45,7 +45,7 @@ impl Format {
     }
 }
 
-/// A text that was read.
+/// A text that was read. A key without a value is `Empty` in it.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) value: Value,
@@ -118,7 +118,7 @@ pub(super) fn read(format: Format, text: &str) -> Result<Read, Unreadable> {
         Format::Json => {
             // YAML takes more than JSON does; what a JSON file may say, JSON's own reader decides.
             serde_json::from_str::<serde_json::Value>(text).map_err(|error| Unreadable {
-                message: error.to_string(),
+                message: without_place(&error.to_string()),
                 span: Some(offset_of_line(text, error.line(), error.column())),
             })?;
             read_yaml(text)
@@ -128,7 +128,7 @@ pub(super) fn read(format: Format, text: &str) -> Result<Read, Unreadable> {
 
 fn read_toml(text: &str) -> Result<Read, Unreadable> {
     let unreadable = |error: toml::de::Error| Unreadable {
-        message: error.message().to_owned(),
+        message: toml_message(text, &error),
         span: error.span(),
     };
     let table: toml::Table = toml::from_str(text).map_err(unreadable)?;
@@ -137,6 +137,29 @@ fn read_toml(text: &str) -> Result<Read, Unreadable> {
     let places = DeTable::parse(text).map_err(unreadable)?;
     let places = Places { span: None, inside: toml_entries(places.get_ref()) };
     Ok(Read { value, places })
+}
+
+/// What is wrong. Of a value that is missing or has no quotes, the reader only says what else it
+/// could have been.
+fn toml_message(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(text.len(), |span| span.start);
+    let (before, rest) = text.split_at_checked(at).unwrap_or((text, ""));
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    if !line.contains('=') || !line.trim_end().ends_with(['=', '[', ',']) {
+        error.message().to_owned()
+    } else if rest.starts_with(char::is_alphabetic) {
+        "text has to stand in quotes".to_owned()
+    } else if rest.trim_start_matches(' ').starts_with(['\n', '\r', '#']) {
+        "a key without a value; write one, or leave the key out".to_owned()
+    } else {
+        error.message().to_owned()
+    }
+}
+
+/// A message without the line and column at its end, which are shown with it.
+fn without_place(message: &str) -> String {
+    let place = message.rfind(" at line ").unwrap_or(message.len());
+    message[..place].to_owned()
 }
 
 fn toml_entries(table: &DeTable<'_>) -> Inside {
@@ -170,8 +193,11 @@ fn read_yaml(text: &str) -> Result<Read, Unreadable> {
             let (line, column) = (at(location.line()), at(location.column()));
             range(&location).unwrap_or_else(|| offset_of_line(text, line, column))
         }),
-        // The first line says what; the others show the place, which we do ourselves.
-        message: error.without_snippet().to_string(),
+        message: {
+            let message = without_place(&error.without_snippet().to_string());
+            // What the operator cannot do.
+            message.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+        },
     })?;
     Ok(Read { value: item.value.value, places: item.value.places })
 }
@@ -233,7 +259,7 @@ impl<'de> Deserialize<'de> for Item {
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Item, E> {
-                Err(E::custom("a key without a value; write one, or leave the key out"))
+                Ok(Item::scalar(Value::Empty(Tag::Default, Empty::Unit)))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
@@ -305,7 +331,6 @@ mod tests {
             (Format::Toml, "a = 1\nb = [", 2),
             (Format::Yaml, "a: 1\nb: [1,\n", 2),
             (Format::Yaml, "a: 1\na: 2\n", 2),
-            (Format::Yaml, "a: 1\nb:\n", 2),
             (Format::Json, "{\"a\": 1,\n}", 2),
             (Format::Json, "a: 1", 1),
         ] {

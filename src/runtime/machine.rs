@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::host::process::{self, Exit};
@@ -26,6 +26,9 @@ use crate::value::{BootDevice, Secret};
 
 /// Name of the file in the state directory that says how the machine was when the program ended.
 pub(super) const LAST_POWER: &str = "last-power";
+
+/// How long the TPM emulator may take to end by itself when QEMU is gone.
+const TPM_LIMIT: Duration = Duration::from_secs(3);
 
 /// Lines of QEMU's output that are kept to say why it ended.
 const KEPT_LINES: usize = 4;
@@ -49,6 +52,8 @@ pub(super) enum Input {
     Monitor(u64, Option<Message>),
     /// The process with this number printed a line.
     Output(u64, String),
+    /// The process with this number has been gone for so long that its TPM emulator must be, too.
+    TpmLimit(u64),
 }
 
 /// What this task knows.
@@ -64,6 +69,7 @@ struct Running {
     /// Counts processes: what is still under way from an old one must not be taken for the new one's.
     number: u64,
     pid: i32,
+    /// The TPM emulator, until it was reaped.
     swtpm: Option<i32>,
     qmp: Qmp,
     /// The monitor has closed: no more events.
@@ -203,6 +209,12 @@ impl Machine {
                     }
                 }
             }
+            Input::TpmLimit(number) => {
+                if let Some(Running { swtpm: Some(pid), .. }) = self.running_with(number) {
+                    warn!(pid, "the TPM emulator does not end, and is killed");
+                    process::signal(*pid, true);
+                }
+            }
         }
     }
 
@@ -248,17 +260,28 @@ impl Machine {
         let Some(running) = &mut self.running else { return };
         if running.pid == exit.pid {
             running.exit = Some(exit);
-            self.ended().await;
-        } else if running.swtpm == Some(exit.pid) && !exit.clean {
-            // It ends by itself when QEMU lets go of it.
-            warn!(how = exit.how, "the TPM emulator has ended; the guest's TPM is dead");
+            if running.swtpm.is_some() {
+                // It ends by itself when QEMU lets go of it.
+                tokio::task::spawn_local(tpm_limit(running.number, self.sender.clone()));
+            }
+        } else if running.swtpm == Some(exit.pid) {
+            running.swtpm = None;
+            if running.exit.is_none() && !exit.clean {
+                warn!(how = exit.how, "the TPM emulator has ended; the guest's TPM is dead");
+            }
+        } else {
+            return;
         }
+        self.ended().await;
     }
 
     /// The process is over when it was reaped *and* its monitor has closed: the last events tell
-    /// why it ended.
+    /// why it ended. Its TPM emulator has to be gone as well: that holds a lock on the TPM's state,
+    /// which the next one needs.
     async fn ended(&mut self) {
-        let over = |running: &mut Running| running.closed && running.exit.is_some();
+        let over = |running: &mut Running| {
+            running.closed && running.exit.is_some() && running.swtpm.is_none()
+        };
         let Some(Running { exit: Some(exit), last_lines, .. }) = self.running.take_if(over) else {
             return;
         };
@@ -355,7 +378,15 @@ impl Machine {
         }
         let word = if status.power == Power::On { "on" } else { "off" };
         self.write_state("power.state", word);
-        if !self.ending && status.operation.is_none() {
+        // What was asked for counts, even if the program ends before it is done. What becomes of a
+        // soft shutdown is up to the guest.
+        let wanted = match status.operation {
+            None => Some(word),
+            Some(Request::On | Request::Cycle) => Some("on"),
+            Some(Request::Off) => Some("off"),
+            Some(Request::Reset | Request::Soft | Request::Diag) => None,
+        };
+        if let Some(word) = wanted.filter(|_| !self.ending) {
             let path = self.plan.state_dir.join(LAST_POWER);
             if let Err(error) =
                 write_if_new(&path, word, |path, line| dirs::write_whole(path, line, dirs::PUBLIC))
@@ -395,6 +426,11 @@ fn boot_word(boot: Option<Override>) -> &'static str {
         Some(BootTarget::Device(BootDevice::Cdrom)) => "cdrom",
         Some(BootTarget::Setup) => "bios",
     }
+}
+
+async fn tpm_limit(number: u64, sender: mpsc::UnboundedSender<Input>) {
+    sleep(TPM_LIMIT).await;
+    let _ = sender.send(Input::TpmLimit(number));
 }
 
 /// Passes on what a process prints, line by line.

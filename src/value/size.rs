@@ -67,14 +67,16 @@ impl MemorySize {
     /// # Errors
     /// When it is outside [`Self::MIN_MIB`]..=[`Self::MAX_MIB`].
     pub fn from_mib(mib: u64) -> Result<Self, String> {
-        if (Self::MIN_MIB..=Self::MAX_MIB).contains(&mib) {
-            Ok(Self { mib })
-        } else {
+        if mib < Self::MIN_MIB {
             Err(format!(
-                "{mib} MiB of memory is out of range: {} MiB to {} MiB",
-                Self::MIN_MIB,
-                Self::MAX_MIB
+                "{mib} MiB of memory is too little: at least {} MiB; is a unit missing? write for \
+                 example `4GiB`",
+                Self::MIN_MIB
             ))
+        } else if mib > Self::MAX_MIB {
+            Err(format!("{mib} MiB of memory is too much: at most {} TiB", Self::MAX_MIB >> 20))
+        } else {
+            Ok(Self { mib })
         }
     }
 

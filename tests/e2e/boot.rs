@@ -1,7 +1,5 @@
 //! Boot overrides: what clients are told, and what the firmware does.
 
-use std::fs;
-
 use crate::machine::{Machine, Setup};
 use crate::terminal::Terminal;
 use crate::wait::{BOOT, SOON, wait_until};
@@ -23,14 +21,18 @@ const BOOT_SECTOR: [u8; 58] = [
     b'd', b'i', b's', b'k', b' ', b'b', b'o', b'o', b't', b'e', b'd', b'\r', b'\n', 0,
 ];
 
-/// A machine with a disk that BIOS boots and UEFI does not, and a NIC.
-fn with_disk_and_nic() -> Setup {
-    let setup = Setup::bare();
-    let disk = setup.dir.path().join("disk.raw");
+/// A disk that BIOS boots and UEFI does not.
+pub(crate) fn bootable_image() -> Vec<u8> {
     let mut image = vec![0; 1 << 20];
     image[..BOOT_SECTOR.len()].copy_from_slice(&BOOT_SECTOR);
     image[510..512].copy_from_slice(&[0x55, 0xaa]);
-    fs::write(&disk, image).unwrap();
+    image
+}
+
+/// A machine with such a disk, and a NIC.
+fn with_disk_and_nic() -> Setup {
+    let setup = Setup::bare();
+    let disk = setup.file("disk.raw", &bootable_image());
     setup
         .set(format!("disks.0.path={}", disk.display()))
         .set("nics.0.wiring=user")
@@ -46,9 +48,9 @@ fn first_tried(sol: &mut Terminal) -> String {
     sol.expect(".")
 }
 
-const DISK: &str = "Hard Disk";
+pub(crate) const DISK: &str = "Hard Disk";
 /// The NIC's boot ROM.
-const NETWORK: &str = "ROM";
+pub(crate) const NETWORK: &str = "ROM";
 
 #[track_caller]
 fn expect_flags(machine: &Machine, valid: &str, lifetime: &str, device: &str) {

@@ -91,3 +91,33 @@ fn privileges_are_those_of_the_profile() {
     machine.ipmitool_as(switcher, &["-L", "OPERATOR", "power", "on"]).succeeds().says("Up/On");
     machine.wait_on();
 }
+
+#[test]
+fn only_the_cipher_suites_of_the_profile_are_offered() {
+    let machine = Setup::bare().set("ipmi.cipher_suites=[17]").start();
+    machine.ipmitool(&["-C", "3", "mc", "info"]).fails().says(NO_SESSION);
+    machine.ipmitool(&["-C", "17", "mc", "info"]).succeeds().has_field("Device ID", "32");
+    // Without `-C`, ipmitool takes what it is offered.
+    machine.ipmitool(&["mc", "info"]).succeeds();
+    machine.freeipmi("bmc-info", &["-I", "3"]).fails().says("cipher suite id unavailable");
+    machine.freeipmi("bmc-info", &["-I", "17"]).succeeds();
+}
+
+#[test]
+fn a_user_who_is_not_enabled_cannot_log_in() {
+    let machine = Setup::bare()
+        .set("ipmi.users.1.name=former")
+        .set("ipmi.users.1.password=former-password")
+        .set("ipmi.users.1.enabled=false")
+        .set("ipmi.users.2.name=present")
+        .set("ipmi.users.2.password=present-password")
+        .start();
+    let former = Login { user: "former", password: "former-password" };
+    let present = Login { user: "present", password: "present-password" };
+    for suite in ["3", "17"] {
+        machine.ipmitool_as(former, &["-C", suite, "mc", "info"]).fails().says(NO_SESSION);
+        machine.ipmitool_as(present, &["-C", suite, "mc", "info"]).succeeds();
+    }
+    // As if there were none of this name.
+    machine.freeipmi_as(former, "bmc-info", &[]).fails().says("username invalid");
+}

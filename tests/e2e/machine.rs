@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -187,20 +187,28 @@ impl Setup {
         output
     }
 
+    /// A file of this machine's own.
+    pub(crate) fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, contents).unwrap();
+        path
+    }
+
     /// Starts the program and waits until its BMC is up.
+    #[track_caller]
     pub(crate) fn start(self) -> Machine {
         let log = self.dir.path().join("log");
-        let sink = File::create(&log).unwrap();
-        let program = spawn(
-            self.program("run").stdin(Stdio::null()).stdout(sink.try_clone().unwrap()).stderr(sink),
-        );
+        let program = self.spawn(&log);
         let mut machine = Machine { program, log, run_dir: self.run_dir.clone(), setup: self };
-        wait_until("the BMC is up", SOON, || {
-            let ended = machine.program.try_wait().unwrap();
-            assert!(ended.is_none(), "the program has ended: {ended:?}");
-            machine.log().contains("BMC is up")
-        });
+        machine.wait_up();
         machine
+    }
+
+    fn spawn(&self, log: &Path) -> Child {
+        let sink = File::create(log).unwrap();
+        spawn(
+            self.program("run").stdin(Stdio::null()).stdout(sink.try_clone().unwrap()).stderr(sink),
+        )
     }
 
     fn needle(&self) -> String {
@@ -299,6 +307,32 @@ impl Machine {
         wait_for("the program ends", limit, || self.program.try_wait().unwrap())
     }
 
+    #[track_caller]
+    fn wait_up(&mut self) {
+        wait_until("the BMC is up", SOON, || {
+            let ended = self.program.try_wait().unwrap();
+            assert!(ended.is_none(), "the program has ended: {ended:?}");
+            self.log().contains("BMC is up")
+        });
+    }
+
+    /// Starts the program once more, with the same profile and directories, after its end.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.program.try_wait().unwrap().is_some(), "the program still runs");
+        self.program = self.setup.spawn(&self.log);
+        self.wait_up();
+    }
+
+    /// Ends the program as a container engine does, and starts it again.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.signal(Signal::SIGTERM);
+        assert_eq!(self.wait_end(SOON).code(), Some(0));
+        self.assert_cleaned_up();
+        self.start_again();
+    }
+
     /// Processes that this machine's program has started, and itself.
     pub(crate) fn processes(&self) -> Vec<u32> {
         processes::with_argument(&self.setup.needle())
@@ -338,19 +372,19 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A UDP port that nobody has. Not from the range in which clients get theirs from the kernel.
+/// A port that nobody has, neither for UDP nor for TCP. Not from the range in which clients get theirs from the kernel.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let mut tried = HashSet::new();
     loop {
         let pid = u16::try_from(std::process::id() % 10_000).unwrap();
         let port = 20_000 + (pid + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        assert!(tried.insert(port), "no UDP port is free");
-        let free = |result: io::Result<UdpSocket>| {
-            !result.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
-        };
-        if free(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
-            && free(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))
+        assert!(tried.insert(port), "no port is free");
+        let taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        let udp = |result: io::Result<UdpSocket>| !result.is_err_and(|error| taken(&error));
+        if udp(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+            && udp(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)))
+            && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
         {
             return port;
         }

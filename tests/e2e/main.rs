@@ -14,6 +14,8 @@
 )]
 
 mod boot;
+#[path = "../case/mod.rs"]
+mod case;
 mod clients;
 mod command;
 mod errors;
@@ -24,8 +26,11 @@ mod lossy;
 mod machine;
 mod many;
 mod pid1;
+mod plans;
 mod power;
 mod processes;
+mod profile;
+mod profiles;
 mod qemu;
 mod secrets;
 mod shells;
@@ -33,4 +38,5 @@ mod sol;
 mod stop;
 mod terminal;
 mod user;
+mod vnc;
 mod wait;

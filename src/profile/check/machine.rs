@@ -74,6 +74,9 @@ impl Check<'_> {
         for (name, count) in parts {
             let Some(count) = count else { continue };
             self.range(&format!("machine.{name}"), count, 1, MAX_CPUS);
+            if count > MAX_CPUS {
+                return;
+            }
             product = product.saturating_mul(count);
             named.push(format!("`{name}` {count}"));
         }
@@ -81,7 +84,13 @@ impl Check<'_> {
             return;
         }
         if self.sources.is_default(&Key::from("machine.cpus")) {
-            machine.cpus = product;
+            if product <= MAX_CPUS {
+                machine.cpus = product;
+            } else if let Some((name, _)) = parts.iter().rfind(|(_, count)| count.is_some()) {
+                let key = format!("machine.{name}");
+                let message = format!("the topology ({}) makes {product} vCPUs", named.join(", "));
+                self.error(&key, message, format!("at most {MAX_CPUS}"));
+            }
             return;
         }
         let cpus = machine.cpus;

@@ -221,7 +221,8 @@ impl Check<'_> {
 
     fn range(&mut self, key: &str, value: u32, min: u32, max: u32) {
         if !(min..=max).contains(&value) {
-            self.error(key, format!("`{key}` cannot be {value}"), format!("{min} to {max}"));
+            let message = format!("`{}` cannot be {value}", Key::from(key));
+            self.error(key, message, format!("{min} to {max}"));
         }
     }
 

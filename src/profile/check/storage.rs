@@ -153,12 +153,12 @@ impl Check<'_> {
         let drives = document.cdroms.len();
         let disks = document.disks.iter().filter(|disk| disk.bus == DiskBus::Sata).count();
         if drives + disks > SATA_PORTS {
-            let disks = if disks == 0 { String::new() } else { format!(" and {disks} SATA disks") };
-            self.error(
-                "cdroms",
-                format!("{drives} CD-ROM drives{disks}"),
-                format!("the SATA controller has {SATA_PORTS} ports"),
-            );
+            let (key, message) = match (drives, disks) {
+                (0, _) => ("disks", format!("{disks} SATA disks")),
+                (_, 0) => ("cdroms", format!("{drives} CD-ROM drives")),
+                _ => ("cdroms", format!("{drives} CD-ROM drives and {disks} SATA disks")),
+            };
+            self.error(key, message, format!("the SATA controller has {SATA_PORTS} ports"));
         }
         let mut cdroms = Vec::new();
         for (index, cdrom) in document.cdroms.iter().enumerate() {

@@ -131,7 +131,7 @@ fn what_excludes_each_other_is_named_with_both_values() {
         "`vnc.password_file` is set, and `vnc.port` is 0",
         "nics[0] has an `mtu`, and its `model` is `e1000`",
         "nics[1] has a `rom_file`, and its `boot_rom` is false",
-        "`nics.2.mtu` cannot be 60",
+        "`nics[2].mtu` cannot be 60",
         "5 CD-ROM drives and 2 SATA disks",
         "disks[0] has a `sha256`, and the guest writes to the image",
         "`has space` cannot be a disk's serial number",

@@ -379,3 +379,77 @@ fn completions_are_what_each_shell_can_read() {
     assert_eq!(nonsense.status.code(), Some(2));
     assert!(text(&nonsense.stderr).contains("bash"));
 }
+
+/// `qemu-img create` in `dir`.
+fn image(dir: &TempDir, arguments: &[&str]) {
+    let status = Command::new("qemu-img")
+        .args(["create", "-q"])
+        .args(arguments)
+        .current_dir(dir.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_plan_is_the_same_before_and_after_the_first_start_creates_a_disk() {
+    let dir = profiles();
+    let plan = || {
+        let disk = ["--set", "disks.0.path=new.qcow2", "--set", "disks.0.size=1MiB"];
+        let output = run(&dir, &[&["plan", "--profile", "p.toml"][..], &disk].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let before = plan();
+    image(&dir, &["-f", "qcow2", "new.qcow2", "1M"]);
+    assert_eq!(plan(), before);
+}
+
+#[test]
+fn a_kept_overlay_is_not_put_on_another_base() {
+    let dir = profiles();
+    for base in ["a.qcow2", "b.qcow2"] {
+        image(&dir, &["-f", "qcow2", base, "1M"]);
+    }
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    let a = dir.path().join("a.qcow2").canonicalize().unwrap();
+    let overlay = "state/disk0-overlay.qcow2";
+    image(&dir, &["-f", "qcow2", "-b", a.to_str().unwrap(), "-F", "qcow2", overlay]);
+    let check = |base: &str, more: &[&str]| {
+        let disk = [&format!("--set=disks.0.path={base}"), "--set=disks.0.overlay=kept"];
+        let output = run(&dir, &[&["check", "--profile", "p.toml"][..], &disk, more].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(check("a.qcow2", &[]).0, Some(0));
+    let (code, message) = check("b.qcow2", &[]);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("a.qcow2, not over ") && message.contains("b.qcow2"), "{message}");
+    let (code, message) = check("a.qcow2", &["--set=disks.0.size=2MiB"]);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("`size` is 2097152 bytes"), "{message}");
+}
+
+#[test]
+fn what_is_wrong_with_the_host_is_told_beside_what_is_wrong_in_the_profile() {
+    let dir = profiles();
+    let sets =
+        ["--set=machine.memory=abc", "--set=cdroms.0.path=/nope.iso", "--set=IPMI_PASS=hush"];
+    let output = run(&dir, &[&["check", "--profile", "p.toml"][..], &sets].concat());
+    let message = text(&output.stderr);
+    assert!(message.contains("`abc` is not a memory size"), "{message}");
+    assert!(message.contains("/nope.iso is not there"), "{message}");
+    assert!(!message.contains("hush"), "{message}");
+}
+
+#[test]
+fn explain_shows_defaults_and_what_is_not_set() {
+    let dir = profiles();
+    let explain = |key: &str| {
+        let disk = "--set=disks.0.path=/a";
+        let output = run(&dir, &["explain", key, disk, "--profile", "p.toml"]);
+        assert!(output.status.success(), "{key}");
+        text(&output.stdout)
+    };
+    assert!(explain("disks.0.bus").contains("\"virtio\"  default"));
+    assert!(explain("machine.cpu").contains("is not set: CPU model"));
+}

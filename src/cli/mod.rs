@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
             SchemaOf::Plan => plan::schema(),
         }),
         Command::Doctor => {
-            let Loaded { profile, sources, findings } = load(&cli.layers);
+            let Loaded { profile, sources, findings, .. } = load(&cli.layers);
             show(&findings, &sources);
             profile.as_ref().map_or_else(|| exit_code(&findings), doctor::run)
         }
@@ -281,7 +281,7 @@ fn with_socket(
     if let Some(socket) = socket {
         return act(&socket);
     }
-    let Loaded { profile, sources, mut findings } = load(args);
+    let Loaded { profile, sources, mut findings, .. } = load(args);
     match profile {
         Some(profile) => act(&profile.run_dir.join(crate::control::SOCKET)),
         None => {

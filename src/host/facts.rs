@@ -1,19 +1,23 @@
 //! Reads [`HostFacts`]: what the plan of a profile depends on. Looks, and changes nothing.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Buf;
 use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::host::environment;
-use crate::plan::facts::{Access, FileFact, HostFacts, RunAs, UefiFiles};
+use crate::plan::facts::{Access, FileFact, HostFacts, OverlayFact, RunAs, UefiFiles};
+use crate::plan::qemu::overlay_path;
 use crate::profile::Profile;
 use crate::profile::check::Password;
-use crate::profile::document::Accel;
+use crate::profile::document::{Accel, Overlay};
 use crate::value::{BmcKey, ImageFormat, Secret, Sha256Sum};
 
 const KVM: &str = "/dev/kvm";
@@ -65,6 +69,12 @@ pub fn probe(profile: &Profile) -> HostFacts {
     let sums = with_sum.filter_map(|disk| Some((disk.path.clone(), sha256(&disk.path).ok()?)));
     let bases = profile.disks.iter().filter(|disk| disk.overlay.is_some());
     let sizes = bases.filter_map(|disk| Some((disk.path.clone(), disk_bytes(&disk.path).ok()?)));
+    let kept = profile.disks.iter().filter(|disk| disk.overlay == Some(Overlay::Kept));
+    let overlays = kept.filter_map(|disk| {
+        let path = overlay_path(&profile.state_dir, disk.index);
+        let fact = overlay(&path).ok()?;
+        Some((path, fact))
+    });
     let mut bad_password_files = BTreeMap::new();
     for user in &profile.ipmi.users {
         if let Password::File(path) = &user.password
@@ -98,6 +108,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
         swtpm: profile.tpm.as_ref().and_then(|tpm| program(&tpm.binary)),
         sha256: sums.collect(),
         disk_bytes: sizes.collect(),
+        overlays: overlays.collect(),
         qemu,
         files,
         bad_password_files,
@@ -244,6 +255,27 @@ fn disk_bytes(path: &Path) -> io::Result<u64> {
         ImageFormat::Raw => file.seek(SeekFrom::End(0)),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+/// Reads the header of a qcow2 image (QEMU's docs/interop/qcow2.txt): the name of its backing file
+/// and its size.
+fn overlay(path: &Path) -> io::Result<OverlayFact> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut file = std::fs::File::open(path)?;
+    let mut head = [0; 32];
+    file.read_exact(&mut head)?;
+    let mut fields = &head[8..];
+    let (base_offset, base_len) = (fields.get_u64(), fields.get_u32());
+    let _cluster_bits = fields.get_u32();
+    let bytes = fields.get_u64();
+    // The longest name that the format has.
+    if !head.starts_with(b"QFI\xfb") || base_len > 1023 {
+        return Err(malformed());
+    }
+    file.seek(SeekFrom::Start(base_offset))?;
+    let mut base = Vec::new();
+    file.take(base_len.into()).read_to_end(&mut base)?;
+    Ok(OverlayFact { base: OsString::from_vec(base).into(), bytes })
 }
 
 /// The first of these pairs that is there.

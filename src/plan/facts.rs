@@ -36,8 +36,19 @@ pub struct HostFacts {
     pub sha256: BTreeMap<PathBuf, Sha256Sum>,
     /// Size in bytes of the disks that the profile wants overlays over, where it can be told.
     pub disk_bytes: BTreeMap<PathBuf, u64>,
+    /// The kept overlays that are there.
+    pub overlays: BTreeMap<PathBuf, OverlayFact>,
     /// Password files that cannot be used, and why.
     pub bad_password_files: BTreeMap<PathBuf, String>,
+}
+
+/// What the header of an overlay says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverlayFact {
+    /// The base that it was made over.
+    pub base: PathBuf,
+    /// Size of the disk in bytes.
+    pub bytes: u64,
 }
 
 /// A user to run as.

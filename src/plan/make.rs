@@ -1,7 +1,8 @@
 //! A loaded profile and a host to a plan, or to the findings that stand in its way.
 
 use crate::plan::{HostFacts, Plan, preconditions, render};
-use crate::profile::load::{Loaded, failed};
+use crate::profile::diagnostic::At;
+use crate::profile::load::{Loaded, extend, failed};
 use crate::profile::{Fault, Finding, Profile, Severity, Sources};
 
 /// A plan and all that is to be said of it.
@@ -21,8 +22,16 @@ pub struct Made {
 /// warning.
 #[must_use]
 pub fn make(loaded: Loaded, strict: bool, probe: impl FnOnce(&Profile) -> HostFacts) -> Made {
-    let Loaded { profile, sources, mut findings } = loaded;
-    let Some(profile) = profile else { return Made { plan: None, sources, findings } };
+    let Loaded { profile, broken, sources, mut findings } = loaded;
+    let Some(profile) = profile else {
+        if let Some(profile) = broken {
+            let mut more = preconditions(&profile, &sources, &probe(&profile));
+            // What nobody has set may stand in the place of what was wrong.
+            more.retain(|finding| matches!(&finding.at, At::Key(key) if !sources.is_default(key)));
+            extend(&mut findings, more);
+        }
+        return Made { plan: None, sources, findings };
+    };
     let facts = probe(&profile);
     for mut finding in preconditions(&profile, &sources, &facts) {
         if !strict && finding.fault == Fault::Host {

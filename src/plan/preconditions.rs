@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::plan::facts::{Access, FileFact, HostFacts};
+use crate::plan::qemu::overlay_path;
 use crate::profile::check::{Disk, Password};
 use crate::profile::diagnostic::{At, Finding};
-use crate::profile::document::{Accel, FirmwareMode};
+use crate::profile::document::{Accel, FirmwareMode, Overlay};
 use crate::profile::variables::nearest;
 use crate::profile::{Key, Profile, Sources};
 use crate::value::ImageFormat;
@@ -125,8 +126,8 @@ fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
                 let lacking = needed(&format!("disks.{}.path", disk.index), &disk.path, facts);
                 match (lacking, fact) {
                     (Some(finding), _) => findings.push(finding),
-                    (None, FileFact::File(found)) => image(disk, found, facts, findings),
-                    (None, _) => image(disk, ImageFormat::Raw, facts, findings),
+                    (None, FileFact::File(found)) => image(profile, disk, found, facts, findings),
+                    (None, _) => image(profile, disk, ImageFormat::Raw, facts, findings),
                 }
             }
         }
@@ -134,7 +135,13 @@ fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
 }
 
 /// An image that is there is what the profile says of it.
-fn image(disk: &Disk, found: ImageFormat, facts: &HostFacts, findings: &mut Vec<Finding>) {
+fn image(
+    profile: &Profile,
+    disk: &Disk,
+    found: ImageFormat,
+    facts: &HostFacts,
+    findings: &mut Vec<Finding>,
+) {
     let key = |name: &str| At::Key(Key::from(format!("disks.{}.{name}", disk.index)));
     let path = disk.path.display();
     match disk.format {
@@ -167,6 +174,27 @@ fn image(disk: &Disk, found: ImageFormat, facts: &HostFacts, findings: &mut Vec<
                 let message = format!("the SHA-256 of {path} cannot be told: it could not be read");
                 findings.push(Finding::host(key("sha256"), message));
             }
+        }
+    }
+    let overlay = overlay_path(&profile.state_dir, disk.index);
+    if let (Some(Overlay::Kept), Some(fact)) = (disk.overlay, facts.overlays.get(&overlay)) {
+        let base = facts.working_dir.join(&disk.path);
+        let (overlay, its_base) = (overlay.display(), fact.base.display());
+        if fact.base != base {
+            let message = format!(
+                "{overlay} is kept and was made over {its_base}, not over {}",
+                base.display()
+            );
+            let help = "name that base again, or remove the overlay, and with it all that the guest \
+                        has written";
+            findings.push(Finding::error(key("path"), message).with_help(help));
+        }
+        if let Some(size) = disk.size.map(|size| size.bytes()).filter(|size| *size != fact.bytes) {
+            let message =
+                format!("`size` is {size} bytes, and {overlay}, which is kept, has {}", fact.bytes);
+            let help = "leave `size` out, or remove the overlay, and with it all that the guest has \
+                        written; `qemu-img resize` makes it larger";
+            findings.push(Finding::error(key("size"), message).with_help(help));
         }
     }
     if disk.overlay.is_some()

@@ -223,7 +223,9 @@ impl Place {
             Origin::Flag { text } => {
                 let end = text.find('=').unwrap_or(text.len());
                 let about = Key::typed(&text[..end]);
-                if secret || about.is_secret() || text[..end].contains("users") {
+                // A key that is not known may be a misspelt password.
+                let unknown = matches!(finding.at, At::Name(_));
+                if secret || unknown || about.is_secret() || text[..end].contains("users") {
                     let name: String = text
                         .chars()
                         .take_while(|c| c.is_ascii_alphanumeric() || "._[]".contains(*c))

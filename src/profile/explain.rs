@@ -6,6 +6,7 @@ use figment::value::Value;
 
 use crate::profile::diagnostic;
 use crate::profile::layers::Merged;
+use crate::profile::schema;
 use crate::profile::sources::Key;
 
 /// Text for `explain`: all keys, or `only` and what is in it. `None` if there is no such key.
@@ -14,10 +15,14 @@ use crate::profile::sources::Key;
 #[must_use]
 pub fn explain(merged: &Merged, only: Option<&Key>) -> Option<String> {
     let mut leaves = Vec::new();
-    flatten(&Key::from(""), &merged.value, &mut leaves);
+    let effective = Value::serialize(&merged.document).expect("the document is plain data");
+    flatten(&Key::from(""), &effective, &mut leaves);
     leaves.retain(|(key, _)| only.is_none_or(|only| only.contains(key)));
     if leaves.is_empty() {
-        return None;
+        let key = only?;
+        let words = schema::description(&schema::document(), key)?;
+        let words: Vec<&str> = words.split_whitespace().collect();
+        return Some(format!("{key} is not set: {}\n", words.join(" ")));
     }
     let shown: Vec<(String, Vec<String>)> = leaves
         .iter()
@@ -30,6 +35,9 @@ pub fn explain(merged: &Merged, only: Option<&Key>) -> Option<String> {
             let mut lines: Vec<String> =
                 history.next().map(|(origin, _)| origin).into_iter().collect();
             lines.extend(history.map(|(origin, value)| format!("over {value}, {origin}")));
+            if lines.is_empty() {
+                lines.push("default".to_owned());
+            }
             (text, lines)
         })
         .collect();

@@ -60,8 +60,6 @@ pub struct Inputs {
 pub struct Merged {
     /// All layers in one.
     pub document: Document,
-    /// The same, before it was given types.
-    pub(super) value: Value,
     /// Which layer set what.
     pub sources: Sources,
     /// What is wrong with the layers.
@@ -252,6 +250,14 @@ impl Merge {
                              in TOML (`[]`)"
                 ))
             }
+            Kind::Integer => {
+                read_text(kind, text).map_err(|message| match schema::range(&self.schema, key) {
+                    Some((min, max)) => {
+                        format!("{message}; `{key}` takes one from {min} to {max}")
+                    }
+                    None => message,
+                })
+            }
             _ => read_text(kind, text),
         };
         self.set(key, origin, value);
@@ -340,7 +346,6 @@ impl Merge {
         };
         Merged {
             document,
-            value: root,
             sources: self.sources,
             findings: self.findings,
             incomplete: self.incomplete,
@@ -421,7 +426,11 @@ impl Merge {
                 (path.clone(), finding)
             }
             other => {
-                let text = other.to_string();
+                let mut text = other.to_string();
+                if text.starts_with("UUID parsing failed") {
+                    text = "not a UUID; write for example `5a9d882d-7a74-5ead-adb8-671adc89d694`"
+                        .into();
+                }
                 let message =
                     if path.parent().is_none() { text } else { format!("`{path}`: {text}") };
                 (path.clone(), Finding::error(At::Key(path.clone()), message))

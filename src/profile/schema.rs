@@ -1,7 +1,7 @@
 //! The JSON Schema of a profile, and what it says of a key's type.
 
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::profile::Document;
 use crate::profile::sources::Key;
@@ -18,7 +18,12 @@ pub fn text() -> String {
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12();
-    settings.into_generator().into_root_schema_for::<Document>().to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<Document>().to_value();
+    if let Some(entries) = schema.as_object_mut() {
+        // How a JSON profile names its schema to an editor; no key of ours.
+        entries.insert("patternProperties".into(), json!({ "^\\$schema$": { "type": "string" } }));
+    }
+    schema
 }
 
 /// What kind of value a key takes: how text from a variable or flag is to be read.
@@ -60,6 +65,15 @@ fn find<'a>(schema: &'a Value, key: &Key) -> Option<&'a Value> {
 pub fn range(schema: &Value, key: &Key) -> Option<(u64, u64)> {
     let node = find(schema, key)?;
     Some((node.get("minimum")?.as_u64()?, node.get("maximum")?.as_u64()?))
+}
+
+/// What the schema says of `key` in words, if there is such a key.
+#[must_use]
+pub fn description(schema: &Value, key: &Key) -> Option<String> {
+    let name = key.segments().next_back()?;
+    let node = find(schema, &key.parent()?)?;
+    let node = node.get("properties")?.get(name)?;
+    node.get("description")?.as_str().map(str::to_owned)
 }
 
 /// The names of the keys in section `key`.

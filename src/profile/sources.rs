@@ -54,7 +54,8 @@ impl Key {
     #[must_use]
     pub fn is_secret(&self) -> bool {
         const HARMLESS: [&str; 4] = ["name", "password_file", "privilege", "enabled"];
-        let last = self.segments().next_back().unwrap_or_default();
+        let last = self.segments().next_back().unwrap_or_default().to_ascii_lowercase();
+        let last = last.as_str();
         Self::from("ipmi.users").contains(self) && !HARMLESS.contains(&last)
             || last.contains("pass") && !HARMLESS.contains(&last)
     }

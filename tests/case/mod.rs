@@ -316,6 +316,7 @@ impl Facts {
             swtpm: program(self.swtpm, "/usr/bin/swtpm"),
             sha256: sums.chain(self.sha256.clone()).collect(),
             disk_bytes: self.disk_bytes.clone(),
+            overlays: BTreeMap::new(),
             files,
             bad_password_files: self.bad_password_files.clone(),
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use handed::HandedFile;
+pub use storage::overlay_path;
 
 use crate::machine::boot::{BootOrder, boot_order};
 use crate::plan::argv::Switch;

@@ -1,6 +1,6 @@
 //! Disks and CD-ROM drives.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,12 @@ use crate::profile::Profile;
 use crate::profile::check::Disk;
 use crate::profile::document::{DiskBus, Overlay};
 use crate::value::{BootDevice, ImageFormat};
+
+/// Where the overlay of the disk at this place in the list is.
+#[must_use]
+pub fn overlay_path(state_dir: &Path, index: usize) -> PathBuf {
+    state_dir.join(format!("disk{index}-overlay.qcow2"))
+}
 
 /// QEMU's driver for an image that is there, by what it is: file or block device.
 fn protocol(fact: &FileFact) -> &'static str {
@@ -75,17 +81,17 @@ impl QemuPlan {
         };
         let bytes = disk.size.map(|size| size.bytes());
         let Some(overlay) = disk.overlay else {
-            if found.is_none() {
-                // Without a size this is a disk that need not be there.
-                self.create_disks.push(CreateDisk {
-                    path: disk.path.clone(),
-                    format: disk.format.unwrap_or(ImageFormat::Qcow2),
-                    bytes: Some(bytes?),
-                    base: None,
-                    anew: false,
-                });
+            // Without a size this is a disk that need not be there.
+            if found.is_none() && bytes.is_none() {
+                return None;
             }
             let format = disk.format.or(found).unwrap_or(ImageFormat::Qcow2);
+            // Also for an image that is there: the first start makes it, and the plan of the second
+            // one has to be the same.
+            if bytes.is_some() && *fact != FileFact::BlockDevice {
+                let path = disk.path.clone();
+                self.create_disks.push(CreateDisk { path, format, bytes, base: None, anew: false });
+            }
             let mut image = json!({
                 "driver": format.driver(),
                 "node-name": name,
@@ -99,7 +105,7 @@ impl QemuPlan {
             return Some(image);
         };
         let format = disk.format.or(found).unwrap_or(ImageFormat::Raw);
-        let path = profile.state_dir.join(format!("disk{}-overlay.qcow2", disk.index));
+        let path = overlay_path(&profile.state_dir, disk.index);
         let image = json!({
             "driver": ImageFormat::Qcow2.driver(),
             "node-name": name,

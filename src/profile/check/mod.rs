@@ -103,12 +103,26 @@ pub fn check(
     sources: &Sources,
     ambient: &Ambient,
 ) -> Result<(Profile, Vec<Finding>), Vec<Finding>> {
+    match check_all(document, sources, ambient) {
+        (Some(profile), findings) if !failed(&findings) => Ok((profile, findings)),
+        (_, findings) => Err(findings),
+    }
+}
+
+/// Checks a document. The profile may be there beside errors: not to be carried out, but for more
+/// findings.
+pub(super) fn check_all(
+    document: &Document,
+    sources: &Sources,
+    ambient: &Ambient,
+) -> (Option<Profile>, Vec<Finding>) {
     let mut check = Check { sources, findings: Vec::new() };
     let profile = check.profile(document, ambient);
-    match profile {
-        Some(profile) if !check.failed() => Ok((profile, check.findings)),
-        _ => Err(check.findings),
-    }
+    (profile, check.findings)
+}
+
+fn failed(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
 struct Check<'a> {
@@ -117,10 +131,6 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn failed(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
-    }
-
     fn error(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
         let finding = Finding::error(At::Key(Key::from(key)), message).with_help(help);
         self.findings.push(finding);

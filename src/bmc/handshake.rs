@@ -36,8 +36,9 @@ impl Bmc {
         let suite = offered
             .iter()
             .filter_map(|id| SUITES.iter().find(|suite| suite.id == *id))
-            .find(|suite| suite.matches(&request.proposal));
-        let Some(&suite) = suite else { return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH) };
+            .filter_map(|suite| Some((suite, self.core.limit(suite.id)?)))
+            .find(|(suite, _)| suite.matches(&request.proposal));
+        let Some((&suite, limit)) = suite else { return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH) };
         if request.privilege > Privilege::ADMINISTRATOR.0 {
             return refuse(RakpStatus::INVALID_ROLE);
         }
@@ -54,8 +55,8 @@ impl Bmc {
             tag: request.tag,
             // 0 asks for the highest; who echoes it locks FreeIPMI out.
             privilege: match request.privilege {
-                0 => Privilege::ADMINISTRATOR,
-                level => Privilege(level),
+                0 => limit,
+                level => limit.min(Privilege(level)),
             },
             console_session_id: request.console_session_id,
             managed_session_id,
@@ -102,6 +103,11 @@ impl Bmc {
             warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
+        // A table that was changed meanwhile holds, too.
+        let Some(suite_limit) = self.core.limit(session.suite.id) else {
+            return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
+        };
+        let highest = highest.min(suite_limit);
         let limit = match message.privilege() {
             0 => highest,
             level => Privilege(level),

@@ -25,14 +25,15 @@ use rand_core::{Rng, SeedableRng};
 use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
-use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
+use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::crypto::Keys;
 use crate::bmc::event::Request;
 use crate::bmc::session::{Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
-use crate::bmc::store::{Clock, Store};
+use crate::bmc::store::{Clock, Store, Users};
 use crate::machine::{self, Power, StartCause, Status};
-use crate::plan::Plan;
+use crate::plan::{LanIdentity, Plan};
+use crate::profile::check::Declared;
 use crate::profile::document::{Restore, UserPrivilege};
 use crate::value::Secret;
 use crate::wire::DecodeError;
@@ -56,26 +57,8 @@ pub struct User {
     pub privilege: Privilege,
     /// Can log in.
     pub enabled: bool,
-}
-
-impl User {
-    fn into_slot(self) -> store::users::User {
-        let access = store::users::Access {
-            limit: self.privilege.0,
-            messaging: true,
-            link: true,
-            callback: false,
-        };
-        store::users::User {
-            name: self.name,
-            long_password: self.password.expose().len() > 16,
-            password: Some(self.password),
-            enabled: self.enabled,
-            lan: access,
-            system: access,
-            sol: true,
-        }
-    }
+    /// What of this the profile sets explicitly.
+    pub declared: Declared,
 }
 
 /// What the engine has to know.
@@ -97,6 +80,8 @@ pub struct Config {
     pub name: String,
     /// The profile's asset tag.
     pub asset_tag: Option<String>,
+    /// The interface that it serves on.
+    pub lan: LanIdentity,
 }
 
 impl Config {
@@ -115,6 +100,7 @@ impl Config {
                 UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
             },
             enabled: user.enabled,
+            declared: user.declared,
         });
         // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
         let mut guid = *plan.guid.as_bytes();
@@ -128,6 +114,7 @@ impl Config {
             restore_declared: power.restore_declared,
             name: identity.name.to_string(),
             asset_tag: identity.asset_tag.clone(),
+            lan: LanIdentity::default(),
         }
     }
 }
@@ -151,6 +138,8 @@ struct Core {
     restore_declared: bool,
     name: String,
     asset_tag: Option<String>,
+    lan: LanIdentity,
+    statistics: Statistics,
     machine: Status,
     /// The last start was asked for over IPMI.
     started_by_ipmi: bool,
@@ -200,6 +189,11 @@ impl Core {
         self.store.chassis.restore.unwrap_or(self.restore)
     }
 
+    /// Highest privilege level on the LAN with this cipher suite; `None`: it is not to be used.
+    fn limit(&self, suite: u8) -> Option<Privilege> {
+        Some(self.store.lan.cipher_limit(suite)?.min(self.store.channel.limit()))
+    }
+
     fn boot_changed(&mut self) {
         let boot = self.boot.to_override();
         info!(?boot, "boot override");
@@ -247,12 +241,7 @@ impl Bmc {
     /// An engine without sessions. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let mut store = Store::default();
-        for (id, user) in (2..).zip(config.users) {
-            if let Some(slot) = store.users.get_mut(id) {
-                *slot = user.into_slot();
-            }
-        }
+        let store = Store { users: Users::new(&config.users), ..Store::default() };
         Self {
             core: Core {
                 guid: config.guid,
@@ -264,6 +253,8 @@ impl Bmc {
                 asset_tag: config.asset_tag,
                 commanded: false,
                 restart_cause: UNKNOWN_CAUSE,
+                lan: config.lan,
+                statistics: Statistics::default(),
                 machine: Status::OFF,
                 started_by_ipmi: false,
                 boot: BootOptions::default(),
@@ -288,11 +279,15 @@ impl Bmc {
     /// When it is something else; then nothing has changed.
     pub fn restore(&mut self, saved: &str) -> Result<(), serde_json::Error> {
         let mut store: Store = serde_json::from_str(saved)?;
+        self.core.store.users.take_over(&store.users);
         store.users = std::mem::take(&mut self.core.store.users);
         if self.core.restore_declared {
             store.chassis.restore = None;
         }
         self.core.store = store;
+        if !self.core.store.users.has_administrator() {
+            warn!("no administrator can log in over IPMI");
+        }
         Ok(())
     }
 
@@ -303,9 +298,12 @@ impl Bmc {
 
     /// A UDP datagram came from `from`.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.core.statistics.received += 1;
         if let Err(reason) = self.try_datagram(now, from, datagram) {
             self.dropped += 1;
             debug!(from = %shown(from), %reason, "datagram dropped");
+        } else {
+            self.core.statistics.valid += 1;
         }
     }
 
@@ -379,11 +377,12 @@ impl Bmc {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        if let Some(transmit) = self.out.pop_front() {
-            return Some(transmit);
-        }
-        let (id, payload) = self.core.sol.poll_transmit(now)?;
-        self.seal(id, PayloadType::SOL, &payload)
+        let transmit = self.out.pop_front().or_else(|| {
+            let (id, payload) = self.core.sol.poll_transmit(now)?;
+            self.seal(id, PayloadType::SOL, &payload)
+        });
+        self.core.statistics.sent += u64::from(transmit.is_some());
+        transmit
     }
 
     /// The next wish.
@@ -596,12 +595,21 @@ impl Bmc {
                     self.ended(closing, &session, "closed");
                 }
             }
+            After::CloseAllOf(user) => {
+                for id in self.sessions.of_user(user) {
+                    if let Some(session) = self.sessions.remove(id) {
+                        self.ended(id, &session, "its user has lost the right to it");
+                    }
+                }
+            }
             After::Reset => {
                 for (id, session) in self.sessions.take_all() {
                     self.ended(id, &session, "the BMC is reset");
                 }
                 self.core.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
+                self.core.store.channel.forget_volatile();
+                self.core.store.sol.volatile_bit_rate = None;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::plan::Identity;
 use crate::profile::Profile;
-use crate::profile::check::{Bind, Password};
+use crate::profile::check::{Bind, Declared, Password};
 use crate::profile::document::UserPrivilege;
 
 /// The BMC's part of the plan.
@@ -45,6 +45,9 @@ pub struct UserPlan {
     pub privilege: UserPrivilege,
     /// Can log in.
     pub enabled: bool,
+    /// What of this the profile sets explicitly; the rest can be changed over IPMI for good.
+    #[serde(skip)]
+    pub declared: Declared,
 }
 
 fn bind_text(bind: &Bind) -> String {
@@ -78,6 +81,7 @@ impl IpmiPlan {
             password: user.password.clone(),
             privilege: user.privilege,
             enabled: user.enabled,
+            declared: user.declared,
         });
         Self {
             port: profile.ipmi.port,
@@ -96,7 +100,7 @@ impl IpmiPlan {
         let _ = writeln!(out, "  clients see port {}", self.advertised_port);
         let suites: Vec<String> = self.cipher_suites.iter().map(u8::to_string).collect();
         let _ = writeln!(out, "  cipher suites {}", suites.join(", "));
-        for UserPlan { slot, name, password, privilege, enabled } in &self.users {
+        for UserPlan { slot, name, password, privilege, enabled, .. } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",
                 UserPrivilege::Operator => "operator",

@@ -4,6 +4,7 @@
 mod argv;
 pub mod facts;
 pub mod ipmi;
+mod lan;
 mod preconditions;
 pub mod qemu;
 
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 pub use facts::{HostFacts, RunAs};
 pub use ipmi::IpmiPlan;
+pub use lan::LanIdentity;
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
 

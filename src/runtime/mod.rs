@@ -82,7 +82,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
-    let engine = BmcConfig::new(&plan, passwords);
+    let mut engine = BmcConfig::new(&plan, passwords);
+    engine.lan = crate::host::lan::identity(&plan.ipmi.bind);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);

@@ -10,6 +10,8 @@ use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::plan::LanIdentity;
+use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::Privilege;
@@ -19,14 +21,15 @@ pub const CONSOLE_ID: u32 = 0xA0A2_A3A4;
 const CONSOLE_RANDOM: [u8; 16] = [0x5A; 16];
 
 /// Passwords are the names with `-secret` behind them.
-pub fn engine() -> Bmc {
+pub fn config() -> Config {
     let user = |name: &str, privilege| User {
         name: name.into(),
         password: Secret::new(format!("{name}-secret")).unwrap(),
         privilege,
         enabled: true,
+        declared: Declared::default(),
     };
-    let config = Config {
+    Config {
         users: vec![
             user("admin", Privilege::ADMINISTRATOR),
             user("operator", Privilege::OPERATOR),
@@ -39,8 +42,12 @@ pub fn engine() -> Bmc {
         restore_declared: true,
         name: "node1".into(),
         asset_tag: None,
-    };
-    Bmc::new(config, [7; 32])
+        lan: LanIdentity::default(),
+    }
+}
+
+pub fn engine() -> Bmc {
+    Bmc::new(config(), [7; 32])
 }
 
 /// The engine, a clock, and one address to talk from.

@@ -7,9 +7,13 @@
     reason = "a test"
 )]
 
+mod channel;
 mod console;
 mod device;
+mod lan;
 mod robustness;
+mod sol_config;
+mod users;
 mod vector_engine;
 mod vectors;
 

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::plan::LanIdentity;
+use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::Privilege;
@@ -16,6 +18,7 @@ pub fn engine() -> Bmc {
             password: Secret::new("vector").unwrap(),
             privilege: Privilege::ADMINISTRATOR,
             enabled: true,
+            declared: Declared::default(),
         }],
         cipher_suites: vec![17, 3],
         guid: *b"0123456789abcdef",
@@ -24,6 +27,7 @@ pub fn engine() -> Bmc {
         restore_declared: true,
         name: "node1".into(),
         asset_tag: None,
+        lan: LanIdentity::default(),
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status { power: Power::On, operation: None, fault: false };

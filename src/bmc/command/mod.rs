@@ -4,14 +4,20 @@
 //! takes time is asked of the machine, and answered for from its last known state.
 
 mod app;
+mod channel;
 mod chassis;
 mod dcmi;
 mod device;
+mod lan;
 mod payload;
+mod sol_config;
 mod system_info;
+mod users;
 mod watchdog;
 
 use std::time::Instant;
+
+pub(super) use lan::Statistics;
 
 use crate::bmc::Core;
 use crate::bmc::session::Open;
@@ -44,6 +50,8 @@ pub(super) enum After {
     Close(u32),
     /// End all sessions, as a BMC does that starts anew.
     Reset,
+    /// End all sessions of this user, who has lost the right to them.
+    CloseAllOf(u8),
 }
 
 type Handler = fn(&mut Context<'_>, &[u8]) -> Result<Vec<u8>, CompletionCode>;
@@ -110,7 +118,7 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 7] = [
+const TABLES: [&[Entry]; 11] = [
     chassis::TABLE,
     app::TABLE,
     device::TABLE,
@@ -118,6 +126,10 @@ const TABLES: [&[Entry]; 7] = [
     system_info::TABLE,
     payload::TABLE,
     dcmi::TABLE,
+    users::TABLE,
+    channel::TABLE,
+    lan::TABLE,
+    sol_config::TABLE,
 ];
 
 fn table() -> impl Iterator<Item = &'static Entry> {

@@ -3,9 +3,12 @@
 //! The whole is saved as JSON after a command that changed it (`Core::changed`), and read again
 //! when the program starts; what the profile declares wins then.
 
+pub(super) mod channel;
 pub(super) mod chassis;
 pub(super) mod dcmi;
 pub(super) mod device;
+pub(super) mod lan;
+pub(super) mod sol_config;
 pub(super) mod system_info;
 pub(super) mod users;
 pub(super) mod watchdog;
@@ -14,9 +17,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use channel::LanChannel;
 use chassis::Chassis;
 use dcmi::Dcmi;
 use device::Device;
+use lan::Lan;
+use sol_config::SolConfig;
 use system_info::SystemInfo;
 pub(super) use users::Users;
 use watchdog::Watchdog;
@@ -32,6 +38,9 @@ pub(super) struct Store {
     pub(super) dcmi: Dcmi,
     #[serde(skip)]
     pub(super) watchdog: Watchdog,
+    pub(super) channel: LanChannel,
+    pub(super) lan: Lan,
+    pub(super) sol: SolConfig,
 }
 
 /// Wall-clock time from the engine's time.

@@ -1,0 +1,84 @@
+//! The LAN channel's access settings and keys (v2.0 sections 22.22 and 22.25).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::code::Privilege;
+
+/// The LAN channel.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::bmc) struct LanChannel {
+    /// What holds after a restart.
+    saved: Access,
+    /// What holds now, if that is something else.
+    #[serde(skip)]
+    volatile: Option<Access>,
+    /// K_G, the BMC key; `None`: the user's password is used alone ("one-key" login).
+    pub(in crate::bmc) k_g: Option<[u8; 20]>,
+}
+
+/// How the channel may be used (v2.0 table 22-29).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::bmc) struct Access {
+    /// Access mode: 2, always available; 3, shared.
+    pub(in crate::bmc) mode: u8,
+    /// No PEF alerts on this channel.
+    pub(in crate::bmc) alerting_disabled: bool,
+    /// Highest privilege level, 1 to 4.
+    pub(in crate::bmc) limit: u8,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { mode: 2, alerting_disabled: true, limit: Privilege::ADMINISTRATOR.0 }
+    }
+}
+
+impl LanChannel {
+    /// What holds now.
+    #[must_use]
+    pub(in crate::bmc) fn volatile(&self) -> Access {
+        self.volatile.unwrap_or(self.saved)
+    }
+
+    /// What holds after a restart.
+    #[must_use]
+    pub(in crate::bmc) fn saved(&self) -> Access {
+        self.saved
+    }
+
+    pub(in crate::bmc) fn set_volatile(&mut self, access: Access) {
+        self.volatile = Some(access);
+    }
+
+    pub(in crate::bmc) fn set_saved(&mut self, access: Access) {
+        self.volatile.get_or_insert(self.saved);
+        self.saved = access;
+    }
+
+    /// As after a restart.
+    pub(in crate::bmc) fn forget_volatile(&mut self) {
+        self.volatile = None;
+    }
+
+    /// Highest privilege level on the channel.
+    #[must_use]
+    pub(in crate::bmc) fn limit(&self) -> Privilege {
+        Privilege(self.volatile().limit)
+    }
+}
+
+impl fmt::Debug for LanChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { saved, volatile, k_g } = self;
+        let k_g = k_g.map(|_| "<secret>");
+        f.debug_struct("LanChannel")
+            .field("saved", saved)
+            .field("volatile", volatile)
+            .field("k_g", &k_g)
+            .finish()
+    }
+}

@@ -101,11 +101,8 @@ pub(super) fn set_access(
         new
     };
     let (saved, volatile) = (merged(settings.saved(), 0b01), merged(settings.volatile(), 0b10));
-    if saved != settings.saved() {
-        settings.set_saved(saved);
-        context.core.changed = true;
-    }
-    settings.set_volatile(volatile);
+    context.core.changed |= saved != settings.saved();
+    settings.set(saved, volatile);
     Ok(Vec::new())
 }
 

@@ -50,13 +50,9 @@ impl LanChannel {
         self.saved
     }
 
-    pub(in crate::bmc) fn set_volatile(&mut self, access: Access) {
-        self.volatile = Some(access);
-    }
-
-    pub(in crate::bmc) fn set_saved(&mut self, access: Access) {
-        self.volatile.get_or_insert(self.saved);
-        self.saved = access;
+    pub(in crate::bmc) fn set(&mut self, saved: Access, volatile: Access) {
+        self.saved = saved;
+        self.volatile = Some(volatile);
     }
 
     /// As after a restart.

@@ -1,0 +1,80 @@
+//! What the engine is told at its start.
+
+use crate::plan::{LanIdentity, Plan};
+use crate::profile::check::Declared;
+use crate::profile::document::{Restore, UserPrivilege};
+use crate::value::Secret;
+use crate::wire::code::Privilege;
+
+/// A user who may log in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Password.
+    pub password: Secret,
+    /// Highest privilege level.
+    pub privilege: Privilege,
+    /// Can log in.
+    pub enabled: bool,
+    /// What of this the profile sets explicitly.
+    pub declared: Declared,
+}
+
+/// What the engine has to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Users.
+    pub users: Vec<User>,
+    /// Numbers of the cipher suites that are offered, most wanted first.
+    pub cipher_suites: Vec<u8>,
+    /// System GUID as it goes over the wire.
+    pub guid: [u8; 16],
+    /// The port that SOL activation names.
+    pub advertised_port: u16,
+    /// What becomes of the machine when the program starts.
+    pub restore: Restore,
+    /// The profile says so: a policy that was set over IPMI does not outlive a restart.
+    pub restore_declared: bool,
+    /// The machine's name.
+    pub name: String,
+    /// The profile's asset tag.
+    pub asset_tag: Option<String>,
+    /// The interface that it serves on.
+    pub lan: LanIdentity,
+}
+
+impl Config {
+    /// The engine's part of the plan. `passwords`: those of the plan's users, in order, as they
+    /// were read.
+    #[must_use]
+    pub fn new(plan: &Plan, passwords: Vec<Secret>) -> Self {
+        let (identity, power) = (&plan.identity, &plan.power);
+        let plan = &plan.ipmi;
+        let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
+            name: user.name.clone().into_bytes(),
+            password,
+            privilege: match user.privilege {
+                UserPrivilege::User => Privilege::USER,
+                UserPrivilege::Operator => Privilege::OPERATOR,
+                UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
+            },
+            enabled: user.enabled,
+            declared: user.declared,
+        });
+        // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
+        let mut guid = *plan.guid.as_bytes();
+        guid.reverse();
+        Self {
+            users: users.collect(),
+            cipher_suites: plan.cipher_suites.clone(),
+            guid,
+            advertised_port: plan.advertised_port,
+            restore: power.restore,
+            restore_declared: power.restore_declared,
+            name: identity.name.to_string(),
+            asset_tag: identity.asset_tag.clone(),
+            lan: LanIdentity::default(),
+        }
+    }
+}

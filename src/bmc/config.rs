@@ -1,7 +1,7 @@
-//! What the engine has to know.
+//! What the engine is told at its start.
 
-use crate::bmc::store;
-use crate::plan::{Identity, Plan};
+use crate::plan::{Identity, LanIdentity, Plan};
+use crate::profile::check::Declared;
 use crate::profile::document::{Restore, UserPrivilege, V15Auth};
 use crate::value::{BmcKey, Secret};
 use crate::wire::code::{AuthType, Privilege};
@@ -17,26 +17,8 @@ pub struct User {
     pub privilege: Privilege,
     /// Can log in.
     pub enabled: bool,
-}
-
-impl User {
-    pub(super) fn into_slot(self) -> store::users::User {
-        let access = store::users::Access {
-            limit: self.privilege.0,
-            messaging: true,
-            link: true,
-            callback: false,
-        };
-        store::users::User {
-            name: self.name,
-            long_password: self.password.expose().len() > 16,
-            password: Some(self.password),
-            enabled: self.enabled,
-            lan: access,
-            system: access,
-            sol: true,
-        }
-    }
+    /// What of this the profile sets explicitly.
+    pub declared: Declared,
 }
 
 /// What the engine has to know.
@@ -66,13 +48,20 @@ pub struct Config {
     pub identity: Identity,
     /// CPU sockets that the machine has.
     pub cpu_sockets: u32,
+    /// The interface that it serves on.
+    pub lan: LanIdentity,
 }
 
 impl Config {
     /// The engine's part of the plan. `passwords`: those of the plan's users, in order, and `k_g`,
-    /// as they were read.
+    /// as they were read; `lan`: the interface as it is now.
     #[must_use]
-    pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        passwords: Vec<Secret>,
+        k_g: Option<BmcKey>,
+        lan: LanIdentity,
+    ) -> Self {
         let (identity, power) = (&plan.identity, &plan.power);
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
@@ -84,6 +73,7 @@ impl Config {
                 UserPrivilege::Administrator => Privilege::ADMINISTRATOR,
             },
             enabled: user.enabled,
+            declared: user.declared,
         });
         // A GUID goes over the wire least significant byte first (v2.0 section 20.8).
         let mut guid = *plan.guid.as_bytes();
@@ -101,6 +91,7 @@ impl Config {
             asset_tag: identity.asset_tag.clone(),
             identity: identity.clone(),
             cpu_sockets: plan.cpu_sockets,
+            lan,
         }
     }
 }

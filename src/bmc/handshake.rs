@@ -20,15 +20,10 @@ use crate::wire::rakp::{
 };
 
 impl Core {
-    /// The highest privilege level that a session on the LAN channel can have.
-    fn channel_limit(&self) -> Privilege {
-        Privilege::ADMINISTRATOR
-    }
-
     /// The highest privilege level that a session with this cipher suite can have; `None`: it may
     /// not be used.
-    fn suite_limit(&self, _id: u8) -> Option<Privilege> {
-        Some(self.channel_limit())
+    fn suite_limit(&self, id: u8) -> Option<Privilege> {
+        Some(self.store.lan.cipher_limit(id)?.min(self.store.channel.limit()))
     }
 
     /// The highest privilege level that `user` can have on the LAN channel; `None`: it may not log
@@ -36,7 +31,7 @@ impl Core {
     pub(super) fn highest(&self, user: &User) -> Option<Privilege> {
         let may_log_in = user.enabled && user.lan.messaging && user.password.is_some();
         let highest = user.lan.privilege().filter(|_| may_log_in)?;
-        Some(highest.min(self.channel_limit()))
+        Some(highest.min(self.store.channel.limit()))
     }
 
     /// K_G, if it is set: what a client has set, else what the profile says.
@@ -135,7 +130,11 @@ impl Bmc {
             warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
-        let highest = highest.min(opened_limit);
+        // A table that was changed meanwhile holds, too.
+        let Some(suite_limit) = self.core.suite_limit(suite.id) else {
+            return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
+        };
+        let highest = highest.min(opened_limit).min(suite_limit);
         let limit = match message.privilege() {
             0 => highest,
             level => Privilege(level),

@@ -22,6 +22,8 @@ mod sol;
 mod store;
 mod v15;
 
+pub use config::{Config, User};
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -31,16 +33,15 @@ use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
 use crate::bmc::boot::BootOptions;
-use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
-pub use crate::bmc::config::{Config, User};
+use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::event::Request;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
-use crate::bmc::store::{Clock, Fru, Store};
+use crate::bmc::store::{Clock, Fru, Store, Users};
 use crate::bmc::v15::Challenges;
 use crate::machine::{self, Power, StartCause, Status};
-use crate::plan::Identity;
+use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
 use crate::value::BmcKey;
 use crate::wire::DecodeError;
@@ -79,6 +80,8 @@ struct Core {
     restore_declared: bool,
     name: String,
     asset_tag: Option<String>,
+    lan: LanIdentity,
+    statistics: Statistics,
     machine: Status,
     /// The last start was asked for over IPMI.
     started_by_ipmi: bool,
@@ -177,12 +180,11 @@ impl Bmc {
     /// An engine without sessions. All its randomness comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
-        let mut store = Store { fru: Fru::new(&config.identity), ..Store::default() };
-        for (id, user) in (2..).zip(config.users) {
-            if let Some(slot) = store.users.get_mut(id) {
-                *slot = user.into_slot();
-            }
-        }
+        let store = Store {
+            users: Users::new(&config.users),
+            fru: Fru::new(&config.identity),
+            ..Store::default()
+        };
         Self {
             core: Core {
                 guid: config.guid,
@@ -196,6 +198,8 @@ impl Bmc {
                 asset_tag: config.asset_tag,
                 commanded: false,
                 restart_cause: UNKNOWN_CAUSE,
+                lan: config.lan,
+                statistics: Statistics::default(),
                 machine: Status::OFF,
                 started_by_ipmi: false,
                 boot: BootOptions::default(),
@@ -223,6 +227,7 @@ impl Bmc {
     /// When it is something else; then nothing has changed.
     pub fn restore(&mut self, saved: &str) -> Result<(), serde_json::Error> {
         let mut store: Store = serde_json::from_str(saved)?;
+        self.core.store.users.take_over(&store.users);
         store.users = std::mem::take(&mut self.core.store.users);
         if self.core.restore_declared {
             store.chassis.restore = None;
@@ -233,6 +238,9 @@ impl Bmc {
         store.fru.settle(&self.core.identity);
         store.pef.settle();
         self.core.store = store;
+        if !self.core.store.users.has_administrator() {
+            warn!("no administrator can log in over IPMI");
+        }
         Ok(())
     }
 
@@ -248,9 +256,12 @@ impl Bmc {
 
     /// A UDP datagram came from `from`.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.core.statistics.received += 1;
         if let Err(reason) = self.try_datagram(now, from, datagram) {
             self.dropped += 1;
             debug!(from = %shown(from), %reason, "datagram dropped");
+        } else {
+            self.core.statistics.valid += 1;
         }
     }
 
@@ -327,11 +338,12 @@ impl Bmc {
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        if let Some(transmit) = self.out.pop_front() {
-            return Some(transmit);
-        }
-        let (id, payload) = self.core.sol.poll_transmit(now)?;
-        self.seal(id, PayloadType::SOL, &payload)
+        let transmit = self.out.pop_front().or_else(|| {
+            let (id, payload) = self.core.sol.poll_transmit(now)?;
+            self.seal(id, PayloadType::SOL, &payload)
+        });
+        self.core.statistics.sent += u64::from(transmit.is_some());
+        transmit
     }
 
     /// The next wish.
@@ -434,6 +446,13 @@ impl Bmc {
                     self.ended(closing, &session, "closed");
                 }
             }
+            After::CloseAllOf(user) => {
+                for id in self.sessions.of_user(user) {
+                    if let Some(session) = self.sessions.remove(id) {
+                        self.ended(id, &session, "its user has lost the right to it");
+                    }
+                }
+            }
             After::Reset => {
                 for (id, session) in self.sessions.take_all() {
                     self.ended(id, &session, "the BMC is reset");
@@ -441,6 +460,8 @@ impl Bmc {
                 self.core.challenges.clear();
                 self.core.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
+                self.core.store.channel.forget_volatile();
+                self.core.store.sol.volatile_bit_rate = None;
             }
         }
         Ok(())

@@ -257,6 +257,17 @@ impl Table {
         self.sessions.values().filter(|session| session.is_open()).count()
     }
 
+    /// The open sessions of a user, and those that are being set up.
+    #[must_use]
+    pub(super) fn of_user(&self, user: u8) -> Vec<u32> {
+        let is_his = |session: &Session| match &session.stage {
+            Stage::Opened { .. } => false,
+            Stage::Challenged(challenged) => challenged.user == user,
+            Stage::Open(open) => open.user == user,
+        };
+        self.sessions.iter().filter(|(_, session)| is_his(session)).map(|(id, _)| *id).collect()
+    }
+
     /// The half-open session that answered this very Open Session Request from `peer`.
     #[must_use]
     pub(super) fn opened_by(&self, peer: SocketAddr, payload: &[u8]) -> Option<&Session> {

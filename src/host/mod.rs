@@ -4,6 +4,7 @@
 pub mod dirs;
 pub mod environment;
 pub mod facts;
+pub mod lan;
 pub mod process;
 pub mod qmp;
 pub mod udp;

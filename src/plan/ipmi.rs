@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::plan::Identity;
 use crate::profile::Profile;
-use crate::profile::check::{Bind, Password};
+use crate::profile::check::{Bind, Declared, Password};
 use crate::profile::document::{Machine, UserPrivilege, V15Auth};
 
 /// The BMC's part of the plan.
@@ -52,6 +52,9 @@ pub struct UserPlan {
     pub privilege: UserPrivilege,
     /// Can log in.
     pub enabled: bool,
+    /// What of this the profile sets explicitly; the rest can be changed over IPMI for good.
+    #[serde(skip)]
+    pub declared: Declared,
 }
 
 fn bind_text(bind: &Bind) -> String {
@@ -98,6 +101,7 @@ impl IpmiPlan {
             password: user.password.clone(),
             privilege: user.privilege,
             enabled: user.enabled,
+            declared: user.declared,
         });
         Self {
             port: profile.ipmi.port,
@@ -126,7 +130,7 @@ impl IpmiPlan {
         if let Some(path) = &self.k_g_file {
             let _ = writeln!(out, "  K_G     <in {}>", path.display());
         }
-        for UserPlan { slot, name, password, privilege, enabled } in &self.users {
+        for UserPlan { slot, name, password, privilege, enabled, .. } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",
                 UserPrivilege::Operator => "operator",

@@ -4,6 +4,7 @@
 mod argv;
 pub mod facts;
 pub mod ipmi;
+mod lan;
 mod make;
 mod preconditions;
 pub mod qemu;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 pub use facts::{HostFacts, RunAs};
 pub use ipmi::IpmiPlan;
+pub use lan::LanIdentity;
 pub use make::{Made, make};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};

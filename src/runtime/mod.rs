@@ -83,7 +83,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
-    let engine = BmcConfig::new(&plan, passwords, k_g);
+    let lan = crate::host::lan::identity(&plan.ipmi.bind);
+    let engine = BmcConfig::new(&plan, passwords, k_g, lan);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);

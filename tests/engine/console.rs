@@ -11,6 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Digest;
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::plan::LanIdentity;
+use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::{AuthType, Privilege};
@@ -28,6 +30,7 @@ pub fn config() -> Config {
         password: Secret::new(format!("{name}-secret")).unwrap(),
         privilege,
         enabled: true,
+        declared: Declared::default(),
     };
     Config {
         users: vec![
@@ -46,6 +49,7 @@ pub fn config() -> Config {
         asset_tag: None,
         identity: vector_engine::identity(),
         cpu_sockets: 2,
+        lan: LanIdentity::default(),
     }
 }
 

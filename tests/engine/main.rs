@@ -7,13 +7,17 @@
     reason = "a test"
 )]
 
+mod channel;
 mod console;
 mod device;
+mod lan;
 mod robustness;
 mod sensors;
 mod setup;
+mod sol_config;
 mod storage;
 mod suites;
+mod users;
 mod v15;
 mod vector_engine;
 mod vectors;

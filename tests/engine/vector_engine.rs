@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine::{Event, Power, StartCause, Status};
-use qemu_bmc::plan::Identity;
+use qemu_bmc::plan::{Identity, LanIdentity};
+use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::{AuthType, Privilege};
@@ -17,6 +18,7 @@ pub fn engine() -> Bmc {
             password: Secret::new("vector").unwrap(),
             privilege: Privilege::ADMINISTRATOR,
             enabled: true,
+            declared: Declared::default(),
         }],
         cipher_suites: vec![17, 3],
         v15: vec![AuthType::MD5],
@@ -29,6 +31,7 @@ pub fn engine() -> Bmc {
         asset_tag: None,
         identity: identity(),
         cpu_sockets: 2,
+        lan: LanIdentity::default(),
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status { power: Power::On, operation: None, fault: false };

@@ -9,7 +9,6 @@ use crate::wire::code::{CompletionCode, NetFn};
 pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x01, USER, "20.1", "Get Device ID", get_device_id),
     Entry::reads(NetFn::APP, 0x37, Access::Anyone, "22.14", "Get System GUID", get_system_guid),
-    Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_channel_info),
     Entry::reads(NetFn::APP, 0x54, Access::Anyone, "22.15", "Get Channel Cipher Suites", get_channel_cipher_suites),
 ];
 
@@ -35,18 +34,6 @@ pub(super) fn get_system_guid(
 ) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
     Ok(context.core.guid.to_vec())
-}
-
-/// Get Channel Info (section 22.24).
-pub(super) fn get_channel_info(
-    context: &mut Context<'_>,
-    data: &[u8],
-) -> Result<Vec<u8>, CompletionCode> {
-    let [channel] = exactly(data)?;
-    lan_channel(channel)?;
-    let active = u8::try_from(context.core.open_sessions.len().min(0x3F)).unwrap_or(0x3F);
-    // 802.3 LAN, IPMB-1.0 protocol, multi-session; the IPMI forum's number as protocol vendor.
-    Ok(vec![LAN_CHANNEL, 0x04, 0x01, 0x80 | active, 0xF2, 0x1B, 0x00, 0, 0])
 }
 
 /// Get Channel Cipher Suites (section 22.15).

@@ -4,22 +4,27 @@
 //! takes time is asked of the machine, and answered for from its last known state.
 
 mod app;
+mod channel;
 mod chassis;
 mod dcmi;
 mod device;
 mod event;
 mod fru;
+mod lan;
 mod payload;
 mod sdr;
 mod sel;
 mod sensor;
 mod session;
+mod sol_config;
 mod system_info;
+mod users;
 mod watchdog;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+pub(super) use lan::Statistics;
 use tracing::warn;
 
 use crate::bmc::session::Open;
@@ -55,6 +60,8 @@ pub(super) enum After {
     Close(u32),
     /// End all sessions, as a BMC does that starts anew.
     Reset,
+    /// End all sessions of this user, who has lost the right to them.
+    CloseAllOf(u8),
 }
 
 impl Context<'_> {
@@ -131,7 +138,7 @@ const USER: Access = Access::From(Privilege::USER);
 const CALLBACK: Access = Access::From(Privilege::CALLBACK);
 
 /// All commands, one table a module. Privileges as in v2.0 appendix G.
-const TABLES: [&[Entry]; 13] = [
+const TABLES: [&[Entry]; 17] = [
     chassis::TABLE,
     app::TABLE,
     session::TABLE,
@@ -145,6 +152,10 @@ const TABLES: [&[Entry]; 13] = [
     sdr::TABLE,
     sel::TABLE,
     fru::TABLE,
+    users::TABLE,
+    channel::TABLE,
+    lan::TABLE,
+    sol_config::TABLE,
 ];
 
 fn table() -> impl Iterator<Item = &'static Entry> {

@@ -1,7 +1,7 @@
 //! Payload commands (v2.0 chapter 24), for the one payload there is beside IPMI: SOL, instance 1.
 
-use crate::bmc::command::{ADMINISTRATOR, Context, Entry, USER, exactly, lan_channel};
-use crate::bmc::session::Protection;
+use crate::bmc::command::{Context, Entry, USER, exactly, lan_channel};
+use crate::bmc::session::{Open, Protection};
 use crate::bmc::sol::MAX_PAYLOAD;
 use crate::wire::code::{CompletionCode, NetFn, PayloadType};
 
@@ -9,8 +9,8 @@ const INSTANCE: u8 = 1;
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
-    Entry::acts(NetFn::APP, 0x48, ADMINISTRATOR, "24.1", "Activate Payload", activate),
-    Entry::acts(NetFn::APP, 0x49, ADMINISTRATOR, "24.2", "Deactivate Payload", deactivate),
+    Entry::acts(NetFn::APP, 0x48, USER, "24.1", "Activate Payload", activate),
+    Entry::acts(NetFn::APP, 0x49, USER, "24.2", "Deactivate Payload", deactivate),
     Entry::reads(NetFn::APP, 0x4A, USER, "24.4", "Get Payload Activation Status", get_activation_status),
     Entry::reads(NetFn::APP, 0x4B, USER, "24.5", "Get Payload Instance Info", get_instance_info),
     Entry::reads(NetFn::APP, 0x4E, USER, "24.8", "Get Channel Payload Support", get_channel_support),
@@ -19,6 +19,8 @@ pub(super) const TABLE: &[Entry] = &[
 
 /// Activate/Deactivate Payload: already active, or already deactivated.
 const ALREADY: CompletionCode = CompletionCode(0x80);
+/// Activate Payload: the payload type is disabled.
+const DISABLED: CompletionCode = CompletionCode(0x81);
 /// Activate Payload: the payload cannot be activated with encryption.
 const NO_ENCRYPTION: CompletionCode = CompletionCode(0x83);
 /// Activate Payload: the payload cannot be activated without encryption.
@@ -37,17 +39,31 @@ fn is_sol_instance(payload_type: u8, instance: u8) -> Result<(), CompletionCode>
     if instance & 0x0F == INSTANCE { Ok(()) } else { Err(CompletionCode::INVALID_FIELD) }
 }
 
+/// The session of somebody who may have SOL (parameter 2 of SOL's configuration, section 26.3).
+fn admitted<'a>(context: &'a Context<'_>) -> Result<(u32, &'a Open), CompletionCode> {
+    match &context.session {
+        Some((id, session)) if context.core.store.sol.admits(session.privilege) => {
+            Ok((*id, session))
+        }
+        _ => Err(CompletionCode::INSUFFICIENT_PRIVILEGE),
+    }
+}
+
 /// Activate Payload (section 24.1).
 pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [payload_type, instance, auxiliary, _, _, _] = exactly(data)?;
+    let (id, session) = admitted(context)?;
     is_sol_instance(payload_type, instance)?;
-    let Some((id, session)) = &context.session else {
-        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
-    };
     // Bits 7 and 6: with encryption, with authentication. Both are as the session has them.
     let Protection::V20(keys) = &session.protection else {
         return Err(CompletionCode::NOT_IN_PRESENT_STATE);
     };
+    if !context.core.store.sol.enabled {
+        return Err(DISABLED);
+    }
+    if !context.core.store.users.get(session.user).is_some_and(|user| user.sol) {
+        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
+    }
     if context.core.sol.owner().is_some() {
         return Err(ALREADY);
     }
@@ -58,7 +74,7 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     if encrypted && !keys.encrypts() || authenticated && !keys.authenticates() {
         return Err(NO_ENCRYPTION);
     }
-    context.core.sol.activate(context.now, *id);
+    context.core.sol.activate(context.now, id);
     let mut response = vec![0; 4];
     response.extend(MAX_PAYLOAD.to_le_bytes());
     response.extend(MAX_PAYLOAD.to_le_bytes());
@@ -73,14 +89,12 @@ pub(super) fn deactivate(
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     let [payload_type, instance, _, _, _, _] = exactly(data)?;
+    let (id, _) = admitted(context)?;
     is_sol_instance(payload_type, instance)?;
-    let Some((id, _)) = &context.session else {
-        return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
-    };
     if context.core.sol.owner().is_none() {
         return Err(ALREADY);
     }
-    context.core.sol.deactivate(*id);
+    context.core.sol.deactivate(id);
     Ok(Vec::new())
 }
 

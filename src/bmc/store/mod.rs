@@ -3,15 +3,18 @@
 //! The whole is saved as JSON after a command that changed it (`Core::changed`), and read again
 //! when the program starts; what the profile declares wins then.
 
+pub(super) mod channel;
 pub(super) mod chassis;
 pub(super) mod dcmi;
 pub(super) mod device;
 pub(super) mod fru;
 mod k_g;
+pub(super) mod lan;
 pub(super) mod pef;
 pub(super) mod sdr;
 pub(super) mod sel;
 pub(super) mod sensors;
+pub(super) mod sol_config;
 pub(super) mod system_info;
 pub(super) mod users;
 pub(super) mod watchdog;
@@ -21,14 +24,17 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use channel::LanChannel;
 use chassis::Chassis;
 use dcmi::Dcmi;
 use device::Device;
 pub(super) use fru::Fru;
+use lan::Lan;
 pub(super) use pef::Pef;
 pub(super) use sdr::Sdr;
 pub(super) use sel::Sel;
 pub(super) use sensors::Settings;
+use sol_config::SolConfig;
 use system_info::SystemInfo;
 pub(super) use users::Users;
 use watchdog::Watchdog;
@@ -46,6 +52,9 @@ pub(super) struct Store {
     pub(super) dcmi: Dcmi,
     #[serde(skip)]
     pub(super) watchdog: Watchdog,
+    pub(super) channel: LanChannel,
+    pub(super) lan: Lan,
+    pub(super) sol: SolConfig,
     /// K_G as a client has set it; all zeros: there is none.
     #[serde(with = "k_g")]
     pub(super) k_g: Option<BmcKey>,

@@ -1,21 +1,31 @@
 //! Users: fifteen slots (v2.0 section 6.9).
+//!
+//! What is saved of a user is what differs from the profile: a user who leaves the profile must not
+//! live on in the state directory.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bmc;
+use crate::profile::check::Declared;
 use crate::value::Secret;
 use crate::wire::code::Privilege;
 
 /// User IDs go from 1 to this.
 pub(in crate::bmc) const SLOTS: u8 = 15;
 
+/// The user without a name, who can never log in.
+pub(in crate::bmc) const ANONYMOUS: u8 = 1;
+/// Longest name in bytes (section 22.28).
+pub(in crate::bmc) const MAX_NAME_LEN: usize = 16;
+
 /// One user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::bmc) struct User {
     /// Name, at most 16 bytes, without trailing zeros; empty: nobody can be called so.
     pub(in crate::bmc) name: Vec<u8>,
     /// Password; `None`: nobody can log in.
-    #[serde(with = "exposed")]
     pub(in crate::bmc) password: Option<Secret>,
     /// It was set as a 20-byte password: IPMI 1.5 cannot use it.
     pub(in crate::bmc) long_password: bool,
@@ -51,23 +61,123 @@ impl Access {
     }
 }
 
+impl User {
+    /// May log in on the LAN as administrator.
+    fn is_administrator(&self) -> bool {
+        self.enabled
+            && self.password.is_some()
+            && !self.name.is_empty()
+            && self.lan.messaging
+            && self.lan.privilege() == Some(Privilege::ADMINISTRATOR)
+    }
+}
+
+impl From<&bmc::User> for User {
+    fn from(user: &bmc::User) -> Self {
+        let access =
+            Access { limit: user.privilege.0, messaging: true, link: true, callback: false };
+        Self {
+            name: user.name.clone(),
+            // The stored size (section 22.30): what fits into 16 bytes is a 16-byte password.
+            long_password: user.password.expose().len() > 16,
+            password: Some(user.password.clone()),
+            enabled: user.enabled,
+            lan: access,
+            system: access,
+            sol: true,
+        }
+    }
+}
+
+/// A change was refused: nobody could administer the BMC any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bmc) struct LastAdministrator;
+
 /// All users.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Changes", into = "Changes")]
 pub(in crate::bmc) struct Users {
     /// By user ID, from 1 on.
     slots: [User; SLOTS as usize],
+    /// The same as the profile has them, and what it sets explicitly.
+    profile: [(User, Declared); SLOTS as usize],
+    /// What was read and is not merged yet.
+    saved: Changes,
 }
 
 impl Users {
+    /// The profile's users, the first in slot 2.
+    #[must_use]
+    pub(in crate::bmc) fn new(profile: &[bmc::User]) -> Self {
+        let mut users = Self::default();
+        let later = users.slots.iter_mut().zip(&mut users.profile).skip(usize::from(ANONYMOUS));
+        for ((slot, in_profile), user) in later.zip(profile) {
+            *slot = user.into();
+            *in_profile = (slot.clone(), user.declared);
+        }
+        users
+    }
+
+    /// Makes the changes that were saved, but for what the profile sets explicitly.
+    pub(in crate::bmc) fn take_over(&mut self, saved: &Self) {
+        for (id, change) in &saved.saved {
+            let Some(index) = usize::from(*id).checked_sub(1).filter(|_| *id != ANONYMOUS) else {
+                continue;
+            };
+            if let (Some(slot), Some((user, declared))) =
+                (self.slots.get_mut(index), self.profile.get(index))
+            {
+                change.apply(slot, user, *declared);
+            }
+        }
+        for index in (0..self.slots.len()).rev() {
+            let (before, rest) = self.slots.split_at_mut(index);
+            let Some(user) = rest.first_mut().filter(|user| !user.name.is_empty()) else {
+                continue;
+            };
+            // The profile has taken a name that a client had given to somebody else.
+            if before.iter().any(|other| other.name == user.name) {
+                *user = User::default();
+            }
+        }
+    }
+
+    /// Changes a user and tells whether that made a difference.
+    ///
+    /// # Errors
+    /// When it would leave no enabled administrator; then nothing has changed.
+    pub(in crate::bmc) fn change(
+        &mut self,
+        id: u8,
+        make: impl FnOnce(&mut User),
+    ) -> Result<bool, LastAdministrator> {
+        let could = self.has_administrator();
+        let Some(user) = self.get_mut(id) else { return Ok(false) };
+        let before = user.clone();
+        make(user);
+        let differs = *user != before;
+        if could && !self.has_administrator() {
+            if let Some(user) = self.get_mut(id) {
+                *user = before;
+            }
+            return Err(LastAdministrator);
+        }
+        Ok(differs)
+    }
+
+    /// Somebody may log in on the LAN as administrator.
+    #[must_use]
+    pub(in crate::bmc) fn has_administrator(&self) -> bool {
+        self.slots.iter().any(User::is_administrator)
+    }
+
     /// The user with this ID, 1 to [`SLOTS`].
     #[must_use]
     pub(in crate::bmc) fn get(&self, id: u8) -> Option<&User> {
         self.slots.get(usize::from(id).checked_sub(1)?)
     }
 
-    /// The same, to be changed.
-    pub(in crate::bmc) fn get_mut(&mut self, id: u8) -> Option<&mut User> {
+    fn get_mut(&mut self, id: u8) -> Option<&mut User> {
         self.slots.get_mut(usize::from(id).checked_sub(1)?)
     }
 
@@ -80,6 +190,110 @@ impl Users {
     #[must_use]
     pub(in crate::bmc) fn by_name(&self, name: &[u8]) -> Option<(u8, &User)> {
         self.iter().find(|(_, user)| !user.name.is_empty() && user.name == name)
+    }
+}
+
+/// Changes by user ID, as they are saved.
+type Changes = BTreeMap<u8, Change>;
+
+/// How a user differs from the profile's user in the same slot; `None`: not at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Change {
+    /// The name that the profile had for the slot.
+    of: Vec<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Vec<u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<Password>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lan: Option<Access>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<Access>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sol: Option<bool>,
+}
+
+/// A password that was set, or taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Password {
+    #[serde(with = "exposed")]
+    secret: Option<Secret>,
+    long: bool,
+}
+
+impl Change {
+    /// How `user` differs from `profile`.
+    fn of(user: &User, profile: &User) -> Self {
+        fn differing<T: Clone + PartialEq>(now: &T, then: &T) -> Option<T> {
+            (now != then).then(|| now.clone())
+        }
+        let password =
+            |user: &User| Password { secret: user.password.clone(), long: user.long_password };
+        Self {
+            of: profile.name.clone(),
+            name: differing(&user.name, &profile.name),
+            password: differing(&password(user), &password(profile)),
+            enabled: differing(&user.enabled, &profile.enabled),
+            lan: differing(&user.lan, &profile.lan),
+            system: differing(&user.system, &profile.system),
+            sol: differing(&user.sol, &profile.sol),
+        }
+    }
+
+    /// Makes this change of `user`, whom the profile has as `profile`.
+    fn apply(&self, user: &mut User, profile: &User, declared: Declared) {
+        // It was about somebody else: who has gone, or made room for a user with a password of
+        // his own.
+        if self.of != profile.name && (profile.name.is_empty() || declared.password) {
+            return;
+        }
+        let legal = |name: &&Vec<u8>| name.len() <= MAX_NAME_LEN && !name.contains(&0);
+        if let Some(name) = self.name.as_ref().filter(legal).filter(|_| !declared.name) {
+            user.name.clone_from(name);
+        }
+        if let Some(password) = self.password.as_ref().filter(|_| !declared.password) {
+            user.password.clone_from(&password.secret);
+            user.long_password = password.long;
+        }
+        if let Some(enabled) = self.enabled.filter(|_| !declared.enabled) {
+            user.enabled = enabled;
+        }
+        for (access, change, limit) in [
+            (&mut user.lan, self.lan, profile.lan.limit),
+            (&mut user.system, self.system, profile.system.limit),
+        ] {
+            if let Some(change) = change {
+                *access = change;
+                if declared.privilege {
+                    access.limit = limit;
+                }
+            }
+        }
+        if declared.enabled && profile.enabled {
+            // Who may not exchange messages is not enabled.
+            user.lan.messaging = true;
+        }
+        user.sol = self.sol.unwrap_or(user.sol);
+    }
+}
+
+impl From<Users> for Changes {
+    fn from(users: Users) -> Self {
+        let slots = (1..).zip(users.slots.iter().zip(&users.profile));
+        let changes = slots.map(|(id, (user, (profile, _)))| (id, Change::of(user, profile)));
+        let nothing =
+            |change: &Change| *change == Change { of: change.of.clone(), ..Change::default() };
+        changes.filter(|(_, change)| !nothing(change)).collect()
+    }
+}
+
+impl From<Changes> for Users {
+    fn from(saved: Changes) -> Self {
+        Self { saved, ..Self::default() }
     }
 }
 

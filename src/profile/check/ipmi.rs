@@ -55,6 +55,21 @@ pub struct User {
     pub privilege: UserPrivilege,
     /// Can log in.
     pub enabled: bool,
+    /// What of this is set explicitly.
+    pub declared: Declared,
+}
+
+/// Which keys of a user were set by any layer but the defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// `name`.
+    pub name: bool,
+    /// `password` or `password_file`.
+    pub password: bool,
+    /// `privilege`.
+    pub privilege: bool,
+    /// `enabled`.
+    pub enabled: bool,
 }
 
 /// A password, or where it is.
@@ -255,6 +270,12 @@ impl Check<'_> {
             password: password?,
             privilege: user.privilege,
             enabled: user.enabled,
+            declared: Declared {
+                name: rank("name") > 0,
+                password: inline_rank.max(file_rank) > 0,
+                privilege: rank("privilege") > 0,
+                enabled: rank("enabled") > 0,
+            },
         })
     }
 }

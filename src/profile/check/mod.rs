@@ -10,7 +10,7 @@ mod storage;
 
 use std::path::{Path, PathBuf};
 
-pub use ipmi::{Bind, CIPHER_SUITES, Ipmi, Password, User};
+pub use ipmi::{Bind, CIPHER_SUITES, Declared, Ipmi, Password, User};
 pub use storage::Disk;
 
 use crate::profile::diagnostic::{At, Finding, Severity};

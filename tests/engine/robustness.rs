@@ -79,14 +79,14 @@ fn other_payload_types_outside_a_session_are_not_answered() {
 #[test]
 fn every_command_takes_data_of_every_length() {
     for fill in [0x00, 0x01, 0x80, 0xFF] {
-        let mut rig = Rig::new();
-        let now = rig.now;
-        rig.bmc.handle_machine(
-            now,
-            qemu_bmc::machine::Status::OFF,
-            &Event::Started(StartCause::PowerOn),
-        );
         for net_fn in [0x00, 0x04, 0x06, 0x0A, 0x0C, 0x2C] {
+            let mut rig = Rig::new();
+            let now = rig.now;
+            rig.bmc.handle_machine(
+                now,
+                qemu_bmc::machine::Status::OFF,
+                &Event::Started(StartCause::PowerOn),
+            );
             let mut session = admin(&mut rig);
             session.command(&mut rig, 0x06, 0x3B, &[4]);
             for command in 0..=255_u8 {

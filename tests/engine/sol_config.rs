@@ -61,7 +61,9 @@ fn activation_heeds_the_enable_bit_and_the_level() {
     let mut rig = Rig::new();
     let mut session = administrator(&mut rig);
     let mut operator = login(&mut rig, Suite::Three, "operator", "operator-secret", 0x13).unwrap();
+    assert_eq!(operator.command(&mut rig, APP, 0x48, &ACTIVATE).0, 0xD4, "as user");
     operator.command(&mut rig, APP, 0x3B, &[3]);
+    assert_eq!(session.command(&mut rig, TRANSPORT, 0x21, &[1, 2, 0xC4]).0, 0);
     assert_eq!(operator.command(&mut rig, APP, 0x48, &ACTIVATE).0, 0xD4);
     assert_eq!(session.command(&mut rig, TRANSPORT, 0x21, &[1, 2, 0xC3]).0, 0);
     assert_eq!(operator.command(&mut rig, APP, 0x48, &ACTIVATE).0, 0);

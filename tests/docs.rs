@@ -1,12 +1,14 @@
-//! `docs/profile.md` and `docs/environment.md` are made from the schema and from the table of
-//! variables. `UPDATE_GOLDEN=1 cargo test --test docs` writes them anew.
+//! `docs/profile.md`, `docs/environment.md` and `docs/ipmi.md` are made from the schema and from the
+//! tables of variables and of IPMI commands. `UPDATE_GOLDEN=1 cargo test --test docs` writes them anew.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
+use qemu_bmc::bmc::{Channels, CommandInfo, commands};
 use qemu_bmc::profile::schema;
 use qemu_bmc::profile::variables::{Convert, PROFILE_VARIABLE, VARIABLES};
+use qemu_bmc::wire::code::{NetFn, Privilege};
 use serde_json::Value;
 
 fn compare(name: &str, text: &str) {
@@ -162,4 +164,67 @@ fn the_readme_names_every_profile() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(readme.contains(&format!("\n| `{name}` | ")), "README.md lacks {name}");
     }
+}
+
+/// Title of a network function's commands (v2.0 table 5-1).
+fn title(net_fn: NetFn) -> &'static str {
+    match net_fn {
+        NetFn::CHASSIS => "Chassis",
+        NetFn::BRIDGE => "Bridge",
+        NetFn::SENSOR_EVENT => "Sensor/Event",
+        NetFn::APP => "Application",
+        NetFn::FIRMWARE => "Firmware",
+        NetFn::STORAGE => "Storage",
+        NetFn::TRANSPORT => "Transport",
+        NetFn::GROUP_EXTENSION => "Group extension: DCMI (first data byte DCh)",
+        NetFn::OEM_GROUP => "OEM/Group",
+        other => panic!("{other:?} needs a title"),
+    }
+}
+
+#[test]
+fn the_command_reference_is_up_to_date() {
+    let mut out = String::from(
+        "# IPMI commands\n\nMade from the table of commands. Sections are those of the IPMI v2.0 \
+         specification, or of the DCMI 1.5 specification for its commands.\n\n\
+         - **Privilege**: what the session must have at this moment; less is answered with D4h. \
+         *before login*: answered outside a session, too.\n\
+         - **Channels**: *LAN*: makes sense in a session only, and is refused in-band.\n\
+         - **Kept**: the answer is kept, and a repeated request gets it again and is not run \
+         twice.\n\n\
+         What is not in this list is answered with C1h (invalid command) whatever the privilege; \
+         a wrong length with C7h, and a LUN other than 0 with C2h.\n",
+    );
+    let mut net_fn = None;
+    for CommandInfo { net_fn: of, command, name, section, privilege, channels, effect } in
+        commands()
+    {
+        if net_fn.replace(of) != Some(of) {
+            let _ = write!(
+                out,
+                "\n## {} ({:02X}h)\n\n| command | name | section | privilege | channels | kept |\n\
+                 |---|---|---|---|---|---|\n",
+                title(of),
+                of.0
+            );
+        }
+        let privilege = match privilege {
+            None => "*before login*",
+            Some(Privilege::CALLBACK) => "callback",
+            Some(Privilege::USER) => "user",
+            Some(Privilege::OPERATOR) => "operator",
+            Some(Privilege::ADMINISTRATOR) => "administrator",
+            Some(other) => panic!("{other:?} needs a name"),
+        };
+        let channels = match channels {
+            Channels::All => "all",
+            Channels::Lan => "LAN",
+        };
+        let kept = if effect { "yes" } else { "" };
+        let _ = writeln!(
+            out,
+            "| {command:02X}h | {name} | {section} | {privilege} | {channels} | {kept} |"
+        );
+    }
+    compare("ipmi.md", &out);
 }

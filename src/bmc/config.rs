@@ -56,12 +56,7 @@ impl Config {
     /// The engine's part of the plan. `passwords`: those of the plan's users, in order, and `k_g`,
     /// as they were read; `lan`: the interface as it is now.
     #[must_use]
-    pub fn new(
-        plan: &Plan,
-        passwords: Vec<Secret>,
-        k_g: Option<BmcKey>,
-        lan: LanIdentity,
-    ) -> Self {
+    pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>, lan: LanIdentity) -> Self {
         let (identity, power) = (&plan.identity, &plan.power);
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {

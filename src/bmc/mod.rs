@@ -22,6 +22,7 @@ mod sol;
 mod store;
 mod v15;
 
+pub use command::{Channels, CommandInfo, commands};
 pub use config::{Config, User};
 
 use std::collections::{BTreeMap, VecDeque};

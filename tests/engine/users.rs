@@ -184,10 +184,7 @@ fn bmc(users: &[(&str, &str, Declared)]) -> Rig {
         enabled: true,
         declared: *declared,
     };
-    let config = Config {
-        users: users.iter().map(user).collect(),
-        ..config()
-    };
+    let config = Config { users: users.iter().map(user).collect(), ..config() };
     Rig { bmc: Bmc::new(config, [7; 32]), ..Rig::new() }
 }
 

@@ -17,7 +17,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_info),
     Entry::acts(NetFn::APP, 0x4C, ADMINISTRATOR, "24.6", "Set User Payload Access", set_user_payload_access),
     Entry::reads(NetFn::APP, 0x4D, OPERATOR, "24.7", "Get User Payload Access", get_user_payload_access),
-    Entry::reads(NetFn::APP, 0x55, USER, "24.3", "Suspend/Resume Payload Encryption", suspend_or_resume_encryption),
+    Entry::reads(NetFn::APP, 0x55, USER, "24.3", "Suspend/Resume Payload Encryption", suspend_or_resume_encryption).over_lan(),
     Entry::acts(NetFn::APP, 0x56, ADMINISTRATOR, "22.25", "Set Channel Security Keys", set_security_keys).secret(),
 ];
 

@@ -168,7 +168,8 @@ fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionC
     let alert = || destination(store.destination(selector & 0x0F));
     Ok(match parameter {
         0 => {
-            let held = store.set_in_progress_by.is_some_and(|id| core.open_sessions.contains_key(&id));
+            let held =
+                store.set_in_progress_by.is_some_and(|id| core.open_sessions.contains_key(&id));
             vec![u8::from(held)]
         }
         1 => vec![auth_types(core)],

@@ -85,11 +85,21 @@ enum Access {
     From(Privilege),
 }
 
+/// Over which channels a command may be used (v2.0 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    /// All of them.
+    All,
+    /// Those with sessions: the LAN.
+    Lan,
+}
+
 /// One command.
 struct Entry {
     net_fn: NetFn,
     command: u8,
     access: Access,
+    channels: Channels,
     /// Running it twice is not the same as once: its answer is kept for repetitions.
     effect: bool,
     /// Its data may hold a password, and is not for the log.
@@ -111,7 +121,9 @@ impl Entry {
         name: &'static str,
         handler: Handler,
     ) -> Self {
-        Self { net_fn, command, access, effect: false, secret: false, name, section, handler }
+        let channels = Channels::All;
+        let (effect, secret) = (false, false);
+        Self { net_fn, command, access, channels, effect, secret, name, section, handler }
     }
 
     /// A command that changes something.
@@ -123,7 +135,13 @@ impl Entry {
         name: &'static str,
         handler: Handler,
     ) -> Self {
-        Self { net_fn, command, access, effect: true, secret: false, name, section, handler }
+        let entry = Self::reads(net_fn, command, access, section, name, handler);
+        Self { effect: true, ..entry }
+    }
+
+    /// The same command, for channels with sessions only.
+    const fn over_lan(self) -> Self {
+        Self { channels: Channels::Lan, ..self }
     }
 
     /// The same command, whose data is not for the log.
@@ -160,6 +178,42 @@ const TABLES: [&[Entry]; 17] = [
 
 fn table() -> impl Iterator<Item = &'static Entry> {
     TABLES.into_iter().flatten()
+}
+
+/// A command as the reference, `docs/ipmi.md`, has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandInfo {
+    /// Network function.
+    pub net_fn: NetFn,
+    /// Command number.
+    pub command: u8,
+    /// Name as in the specification.
+    pub name: &'static str,
+    /// Section of the specification (v2.0, or that of the group).
+    pub section: &'static str,
+    /// The privilege that it needs; `None`: it is answered before login, too.
+    pub privilege: Option<Privilege>,
+    /// Where it may be used.
+    pub channels: Channels,
+    /// Its answer is kept for repetitions, as running it twice is not the same as once.
+    pub effect: bool,
+}
+
+/// All commands there are, by number.
+#[must_use]
+pub fn commands() -> Vec<CommandInfo> {
+    let info = |entry: &Entry| CommandInfo {
+        net_fn: entry.net_fn,
+        command: entry.command,
+        name: entry.name,
+        section: entry.section,
+        privilege: if let Access::From(privilege) = entry.access { Some(privilege) } else { None },
+        channels: entry.channels,
+        effect: entry.effect,
+    };
+    let mut all: Vec<_> = table().map(info).collect();
+    all.sort_unstable_by_key(|info| (info.net_fn, info.command));
+    all
 }
 
 /// A command that was looked up.
@@ -207,6 +261,9 @@ impl Command {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Result<Vec<u8>, CompletionCode> {
+        if self.0.channels == Channels::Lan && context.channel != LAN_CHANNEL {
+            return Err(CompletionCode::INVALID_COMMAND);
+        }
         let allowed = match (self.0.access, &context.session) {
             (Access::Anyone | Access::V15Setup, _) => true,
             (Access::From(needed), Some((_, session))) => session.privilege >= needed,
@@ -255,5 +312,12 @@ mod tests {
         };
         assert_eq!(named(Access::Anyone), [0x37, 0x38, 0x54].map(|command| (NetFn::APP, command)));
         assert_eq!(named(Access::V15Setup), [0x39, 0x3A].map(|command| (NetFn::APP, command)));
+    }
+
+    #[test]
+    fn session_commands_are_for_the_lan_only() {
+        let lan = table().filter(|entry| entry.channels == Channels::Lan);
+        let lan: Vec<_> = lan.map(|entry| entry.command).collect();
+        assert_eq!(lan, [0x39, 0x3A, 0x3B, 0x3C, 0x48, 0x49, 0x55]);
     }
 }

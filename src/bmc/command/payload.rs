@@ -9,8 +9,8 @@ const INSTANCE: u8 = 1;
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
-    Entry::acts(NetFn::APP, 0x48, USER, "24.1", "Activate Payload", activate),
-    Entry::acts(NetFn::APP, 0x49, USER, "24.2", "Deactivate Payload", deactivate),
+    Entry::acts(NetFn::APP, 0x48, USER, "24.1", "Activate Payload", activate).over_lan(),
+    Entry::acts(NetFn::APP, 0x49, USER, "24.2", "Deactivate Payload", deactivate).over_lan(),
     Entry::reads(NetFn::APP, 0x4A, USER, "24.4", "Get Payload Activation Status", get_activation_status),
     Entry::reads(NetFn::APP, 0x4B, USER, "24.5", "Get Payload Instance Info", get_instance_info),
     Entry::reads(NetFn::APP, 0x4E, USER, "24.8", "Get Channel Payload Support", get_channel_support),

@@ -12,10 +12,10 @@ use crate::wire::code::{AuthType, CompletionCode, NetFn, Privilege};
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x38, Access::Anyone, "22.13", "Get Channel Authentication Capabilities", get_channel_authentication_capabilities),
-    Entry::reads(NetFn::APP, 0x39, Access::V15Setup, "22.16", "Get Session Challenge", get_session_challenge),
-    Entry::reads(NetFn::APP, 0x3A, Access::V15Setup, "22.17", "Activate Session", activate_session),
-    Entry::reads(NetFn::APP, 0x3B, CALLBACK, "22.18", "Set Session Privilege Level", set_session_privilege_level),
-    Entry::reads(NetFn::APP, 0x3C, CALLBACK, "22.19", "Close Session", close_session),
+    Entry::reads(NetFn::APP, 0x39, Access::V15Setup, "22.16", "Get Session Challenge", get_session_challenge).over_lan(),
+    Entry::reads(NetFn::APP, 0x3A, Access::V15Setup, "22.17", "Activate Session", activate_session).over_lan(),
+    Entry::reads(NetFn::APP, 0x3B, CALLBACK, "22.18", "Set Session Privilege Level", set_session_privilege_level).over_lan(),
+    Entry::reads(NetFn::APP, 0x3C, CALLBACK, "22.19", "Close Session", close_session).over_lan(),
     Entry::reads(NetFn::APP, 0x3D, USER, "22.20", "Get Session Info", get_session_info),
 ];
 

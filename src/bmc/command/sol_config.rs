@@ -92,7 +92,8 @@ fn read(context: &Context<'_>, parameter: u8) -> Result<Vec<u8>, CompletionCode>
     let sol = &core.store.sol;
     Ok(match parameter {
         0 => {
-            let held = sol.set_in_progress_by.is_some_and(|id| core.open_sessions.contains_key(&id));
+            let held =
+                sol.set_in_progress_by.is_some_and(|id| core.open_sessions.contains_key(&id));
             vec![u8::from(held)]
         }
         1 => vec![u8::from(sol.enabled)],

@@ -17,6 +17,7 @@ mod setup;
 mod sol_config;
 mod storage;
 mod suites;
+mod table;
 mod users;
 mod v15;
 mod vector_engine;

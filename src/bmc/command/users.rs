@@ -174,7 +174,7 @@ pub(super) fn set_password(
     let [head, operation, password @ ..] = data else {
         return Err(CompletionCode::LENGTH_INVALID);
     };
-    let (id, operation) = (user_id(*head)?, operation & 0b11);
+    let operation = operation & 0b11;
     let long = head & 0x80 != 0;
     let is_used = operation & 0b10 != 0;
     match password.len() {
@@ -184,6 +184,7 @@ pub(super) fn set_password(
         20 if long => {}
         _ => return Err(CompletionCode::LENGTH_INVALID),
     }
+    let id = user_id(*head)?;
     match operation {
         0b00 => change(context, id, |user| user.enabled = false)?,
         0b01 if id == ANONYMOUS => return Err(CompletionCode::INVALID_FIELD),

@@ -21,11 +21,13 @@ const INSUFFICIENT_PRIVILEGE: u8 = 0xD4;
 const DCMI: u8 = 0xDC;
 
 /// Commands that take data of any length.
-const LONG: [(NetFn, u8); 2] = [
+const LONG: [(NetFn, u8); 4] = [
     // Send Message carries what others understand.
     (NetFn::APP, 0x34),
-    // Write FRU Data.
+    // Write FRU Data, Partial Add SDR, Partial Add SEL Entry.
     (NetFn::STORAGE, 0x12),
+    (NetFn::STORAGE, 0x25),
+    (NetFn::STORAGE, 0x45),
 ];
 
 /// A machine that is on, and a session that has the level as its limit and for now.
@@ -112,13 +114,14 @@ fn each_command_asks_for_its_privilege_and_no_more() {
 fn each_command_answers_data_of_each_length_with_a_legal_code() {
     for of in commands() {
         let mut too_long_by_length = false;
-        for fill in ["zeros", "ones", "numbers"] {
+        for fill in ["zeros", "ones", "numbers", "channel 1"] {
             let (mut rig, mut session) = at(Privilege::ADMINISTRATOR);
             for len in 0..=255_u8 {
                 let data = match fill {
                     "zeros" => vec![0x00; usize::from(len)],
                     "ones" => vec![0xFF; usize::from(len)],
-                    _ => (0..len).collect(),
+                    "numbers" => (0..len).collect(),
+                    _ => (0..len).map(|index| u8::from(index == 0)).collect(),
                 };
                 let data = with_group(&of, data);
                 let code = match run(&mut rig, &mut session, &of, &data) {

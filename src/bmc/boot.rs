@@ -10,6 +10,11 @@ pub(super) const PARAMETER_VERSION: u8 = 0x01;
 /// How long boot flags stay valid without a power command (parameter 3: 60 s ± 10 %).
 const VALID_LIMIT: Duration = Duration::from_secs(60);
 
+/// Bytes in a block of the boot initiator mailbox (parameter 7).
+pub(super) const MAILBOX_BLOCK: usize = 16;
+/// Blocks in the mailbox; five must be there.
+const MAILBOX_BLOCKS: usize = 8;
+
 const VALID: u8 = 0x80;
 const PERSISTENT: u8 = 0x40;
 /// Parameter 3: do not clear the valid bit when the time limit is over.
@@ -20,12 +25,18 @@ const KEEP_ON_TIMEOUT: u8 = 0x08;
 pub(super) struct BootOptions {
     /// Parameter 0: the session that holds "set in progress".
     pub(super) set_in_progress_by: Option<u32>,
+    /// Parameters 1 and 2: which service partition, and whether it was scanned for.
+    pub(super) service_partition: [u8; 2],
     /// Parameter 3: on which events the valid bit is *not* cleared.
     pub(super) keep_valid: u8,
     /// Parameter 4: who has handled the boot information.
     pub(super) acknowledged: u8,
     /// Parameter 5: boot flags.
     pub(super) flags: [u8; 5],
+    /// Parameter 6: who has set the flags, as that one tells.
+    pub(super) initiator: [u8; 9],
+    /// Parameter 7: what it leaves for the firmware, in blocks of 16 bytes.
+    pub(super) mailbox: [[u8; MAILBOX_BLOCK]; MAILBOX_BLOCKS],
     /// How often the flags were set.
     set: u64,
     /// When the valid bit is cleared, if it was just set and no power command comes.

@@ -19,6 +19,9 @@ use crate::wire::rakp::{
     OpenSessionRequest, OpenSessionResponse, Rakp1, Rakp3, rakp2, rakp4, refusal,
 };
 
+/// The suite that the specification demands of everybody (v2.0 section 22.15.2).
+const MANDATORY_SUITE: u8 = 3;
+
 impl Core {
     /// The highest privilege level that a session with this cipher suite can have; `None`: it may
     /// not be used.
@@ -62,7 +65,10 @@ impl Bmc {
             let suite = SUITES.iter().find(|suite| suite.id == *id)?;
             Some((*suite, self.core.suite_limit(suite.id)?))
         });
-        let chosen = { offered }.find(|(suite, _)| suite.matches(&proposal));
+        let mut fitting: Vec<_> = offered.filter(|(suite, _)| suite.matches(&proposal)).collect();
+        // A console that leaves the choice to us tells not what it knows; every one knows this.
+        fitting.sort_by_key(|(suite, _)| suite.id != MANDATORY_SUITE);
+        let chosen = fitting.first().copied();
         let Some((suite, limit)) = chosen else {
             return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
         };

@@ -454,8 +454,8 @@ impl Bmc {
                     }
                 }
             }
-            After::Reset => {
-                for (id, session) in self.sessions.take_all() {
+            After::Reset { spared } => {
+                for (id, session) in self.sessions.take_all_but(now, spared) {
                     self.ended(id, &session, "the BMC is reset");
                 }
                 self.core.challenges.clear();

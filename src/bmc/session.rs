@@ -17,6 +17,8 @@ use crate::wire::code::Privilege;
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a session may take to be set up.
 pub(super) const SETUP_LIMIT: Duration = Duration::from_secs(3);
+/// How long the session that asked for a warm reset may take to close.
+const CLOSING_LIMIT: Duration = Duration::from_secs(3);
 /// Most sessions that are open at once: each has a handle of one byte, which is not 0.
 pub(super) const MAX_OPEN: usize = 255;
 /// Most sessions that are being set up at once.
@@ -35,6 +37,8 @@ pub(super) struct Session {
     pub(super) stage: Stage,
     /// When it ends unless it is used.
     expiry: Instant,
+    /// It ends then even if it is used.
+    is_closing: bool,
 }
 
 /// How far a session is.
@@ -292,7 +296,7 @@ impl Table {
             makes_room(attempts).and_then(|id| self.sessions.remove(&id));
         }
         let expiry = now + SETUP_LIMIT;
-        self.sessions.insert(id, Session { console_id, peer, stage, expiry });
+        self.sessions.insert(id, Session { console_id, peer, stage, expiry, is_closing: false });
         self.expires(expiry);
     }
 
@@ -300,7 +304,8 @@ impl Table {
     pub(super) fn insert_open(&mut self, now: Instant, id: u32, peer: SocketAddr, open: Open) {
         let expiry = now + IDLE_LIMIT;
         let stage = Stage::Open(Box::new(open));
-        self.sessions.insert(id, Session { console_id: id, peer, stage, expiry });
+        self.sessions
+            .insert(id, Session { console_id: id, peer, stage, expiry, is_closing: false });
         self.expires(expiry);
     }
 
@@ -308,10 +313,22 @@ impl Table {
         self.next_expiry = Some(self.next_expiry.map_or(expiry, |next| next.min(expiry)));
     }
 
-    /// Ends all sessions, and answers them.
-    pub(super) fn take_all(&mut self) -> BTreeMap<u32, Session> {
+    /// Ends all sessions, and answers them. The one that is spared ends soon, used or not.
+    pub(super) fn take_all_but(
+        &mut self,
+        now: Instant,
+        spared: Option<u32>,
+    ) -> BTreeMap<u32, Session> {
+        let spared = spared.and_then(|id| Some((id, self.sessions.remove(&id)?)));
+        let ended = std::mem::take(&mut self.sessions);
         self.next_expiry = None;
-        std::mem::take(&mut self.sessions)
+        if let Some((id, mut session)) = spared {
+            session.expiry = now + CLOSING_LIMIT;
+            session.is_closing = true;
+            self.expires(session.expiry);
+            self.sessions.insert(id, session);
+        }
+        ended
     }
 
     /// Ends a session.
@@ -361,7 +378,9 @@ impl Session {
     /// An authentic packet came from `peer`.
     pub(super) fn touch(&mut self, now: Instant, peer: SocketAddr) {
         self.peer = peer;
-        self.expiry = now + IDLE_LIMIT;
+        if !self.is_closing {
+            self.expiry = now + IDLE_LIMIT;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::bmc::session::{
     MAX_HALF_OPEN, MAX_OPEN, Open, Protection, SETUP_LIMIT, Window, makes_room,
 };
 use crate::bmc::{BMC_ADDRESS, Bmc, Core, Drop, shown};
-use crate::wire::code::{CompletionCode, NetFn, Privilege};
+use crate::wire::code::{AuthType, CompletionCode, NetFn, Privilege};
 use crate::wire::message::Request;
 use crate::wire::session::V15;
 
@@ -78,6 +78,27 @@ impl Core {
         self.rng.fill_bytes(&mut string);
         self.challenges.insert(id, Challenge { peer, user, key, string, expiry });
         (id, string)
+    }
+}
+
+impl Core {
+    /// The authentication types that the profile names, bit n for type n, as LAN parameter 1 has
+    /// them (v2.0 table 23-4).
+    pub(super) fn supported_auth_types(&self) -> u8 {
+        self.v15.iter().fold(0, |bits, auth_type| bits | auth_type.bit())
+    }
+
+    /// Those that may be used, by privilege level: callback to OEM (LAN parameter 2).
+    pub(super) fn enabled_auth_types(&self) -> [u8; 5] {
+        let supported = self.supported_auth_types();
+        self.store.lan.auth_enables.unwrap_or([supported; 5]).map(|types| types & supported)
+    }
+
+    /// Whether a session may have this privilege level with this authentication type.
+    fn allows_auth_type(&self, auth_type: AuthType, level: Privilege) -> bool {
+        let index = usize::from(level.0).checked_sub(1);
+        let types = index.and_then(|index| self.enabled_auth_types().get(index).copied());
+        types.is_some_and(|types| types & auth_type.bit() != 0)
     }
 }
 
@@ -214,7 +235,8 @@ impl Bmc {
             return Err(SEQUENCE_OUT_OF_RANGE);
         }
         let user = self.core.store.users.get(challenge.user);
-        let highest = user.and_then(|user| self.core.highest(user));
+        let enabled = self.core.allows_auth_type(challenge.key.auth_type, privilege);
+        let highest = user.and_then(|user| self.core.highest(user)).filter(|_| enabled);
         if highest.is_none_or(|highest| privilege > highest) {
             return Err(EXCEEDS_LIMIT);
         }

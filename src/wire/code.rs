@@ -149,6 +149,14 @@ codes! {
     }
 }
 
+impl AuthType {
+    /// The type's bit in a set of types (v2.0 tables 22-15 and 23-4); none for what is no type.
+    #[must_use]
+    pub fn bit(self) -> u8 {
+        1_u8.checked_shl(self.0.into()).unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,13 @@ fn a_reset_of_the_bmc_ends_all_sessions_and_leaves_the_machine_alone() {
         let mut session = administrator(&mut rig);
         let _other = admin(&mut rig);
         assert_eq!(session.command(&mut rig, APP, command, &[]), (0, vec![]));
+        if command == 0x03 {
+            // Who asked for a warm reset can close, and has not long for it.
+            assert_eq!(rig.bmc.open_sessions(), 1);
+            rig.pass(Duration::from_secs(2));
+            assert_eq!(session.command(&mut rig, APP, 0x01, &[]).0, 0);
+            rig.pass(Duration::from_secs(2));
+        }
         assert_eq!(rig.bmc.open_sessions(), 0);
         assert_eq!(rig.requests(), []);
         let mut again =

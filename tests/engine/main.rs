@@ -64,7 +64,7 @@ fn the_console_may_leave_the_choice_of_algorithms() {
     }
     let answer = setup(&mut rig, 0x10, &request);
     assert_eq!(answer[1], 0);
-    assert_eq!([answer[16], answer[24], answer[32]], [3, 4, 1], "suite 17, lengths filled in");
+    assert_eq!([answer[16], answer[24], answer[32]], [1, 1, 1], "suite 3, which all know");
     assert_eq!([answer[15], answer[23], answer[31]], [8, 8, 8]);
 }
 
@@ -329,11 +329,36 @@ fn wrong_lengths_and_places_have_their_codes() {
     assert_eq!(session.command(&mut rig, APP, 0x01, &[0]).0, 0xC7);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[]).0, 0xC7);
     assert_eq!(session.command(&mut rig, APP, 0x42, &[5]).0, 0xCC, "no such channel");
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x09, &[6, 0, 0]).0, 0x80);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x09, &[8, 0, 0]).0, 0x80);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x09, &[7, 8, 0]).0, 0xC9, "no such block");
     assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[5, 0x80]).0, 0xC7);
     assert_eq!(session.command(&mut rig, APP, 0x59, &[0, 9, 0, 0]).0, 0x80);
     assert_eq!(session.command(&mut rig, APP, 0xEE, &[]).0, 0xC1);
     assert_eq!(session.command(&mut rig, 0x3E, 0x01, &[]).0, 0xC1);
+}
+
+#[test]
+fn the_boot_initiator_leaves_a_message() {
+    let mut rig = Rig::new();
+    let mut session = admin(&mut rig);
+    session.command(&mut rig, APP, 0x3B, &[4]);
+    for (parameter, value) in [
+        (1, vec![2]),
+        (2, vec![1]),
+        (6, vec![1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (7, [&[7][..], b"sixteen bytes..."].concat()),
+    ] {
+        let data = [&[parameter][..], &value].concat();
+        assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &data), (0, vec![]), "{parameter}");
+        let set = if parameter == 7 { 7 } else { 0 };
+        let read = session.command(&mut rig, CHASSIS, 0x09, &[parameter, set, 0]);
+        assert_eq!(read, (0, [&[1, parameter][..], &value].concat()), "{parameter}");
+    }
+    let too_long = [&[7, 0][..], &[1; 17]].concat();
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &too_long).0, 0xC7);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[7, 8, 1]).0, 0xC9);
+    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[6, 1]).0, 0xC7);
+    assert_eq!(rig.requests(), []);
 }
 
 fn set_boot_flags(rig: &mut Rig, session: &mut Session, flags: [u8; 5]) -> Vec<Request> {

@@ -192,7 +192,7 @@ pub(super) fn set_boot_options(
     let holder = core.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
     match (selector & 0x7F, value) {
         // Only the "parameter valid" bit, which nothing depends on.
-        (0 | 3 | 4 | 5, []) => {}
+        (0..=7, []) => {}
         (0, [state]) => match state & 3 {
             0 => core.boot.set_in_progress_by = None,
             // Parameters take effect as they are written, so there is nothing to commit.
@@ -203,6 +203,8 @@ pub(super) fn set_boot_options(
             1 => return Err(CompletionCode::SET_IN_PROGRESS),
             _ => return Err(CompletionCode::INVALID_FIELD),
         },
+        (1, [selector]) => core.boot.service_partition[0] = *selector,
+        (2, [scan]) => core.boot.service_partition[1] = scan & 0b11,
         (3, [mask]) => core.boot.keep_valid = mask & 0x1F,
         (4, [mask, bits]) => {
             core.boot.acknowledged = core.boot.acknowledged & !mask | bits & mask;
@@ -211,7 +213,16 @@ pub(super) fn set_boot_options(
             core.boot.set_flags(context.now, exactly(flags)?);
             core.boot_changed();
         }
-        (0 | 3 | 4, _) => return Err(CompletionCode::LENGTH_INVALID),
+        (6, initiator) => core.boot.initiator = exactly(initiator)?,
+        (7, [block, bytes @ ..]) => {
+            if bytes.len() > boot::MAILBOX_BLOCK {
+                return Err(CompletionCode::LENGTH_INVALID);
+            }
+            let block = core.boot.mailbox.get_mut(usize::from(*block));
+            let block = block.ok_or(CompletionCode::OUT_OF_RANGE)?;
+            block[..bytes.len()].copy_from_slice(bytes);
+        }
+        (0..=4, _) => return Err(CompletionCode::LENGTH_INVALID),
         _ => return Err(CompletionCode::PARAMETER_NOT_SUPPORTED),
     }
     Ok(Vec::new())
@@ -222,7 +233,7 @@ pub(super) fn get_boot_options(
     context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
-    let [selector, _set, _block] = exactly(data)?;
+    let [selector, set, _block] = exactly(data)?;
     let parameter = selector & 0x7F;
     let boot = &context.core.boot;
     let mut response = vec![boot::PARAMETER_VERSION, parameter];
@@ -232,9 +243,16 @@ pub(super) fn get_boot_options(
             let held = boot.set_in_progress_by.is_some_and(|id| sessions.contains_key(&id));
             response.push(u8::from(held));
         }
+        1 | 2 => response.push(boot.service_partition[usize::from(parameter) - 1]),
         3 => response.push(boot.keep_valid),
         4 => response.extend([0x00, boot.acknowledged]),
         5 => response.extend(boot.flags),
+        6 => response.extend(boot.initiator),
+        7 => {
+            let block = boot.mailbox.get(usize::from(set)).ok_or(CompletionCode::OUT_OF_RANGE)?;
+            response.push(set);
+            response.extend(block);
+        }
         _ => return Err(CompletionCode::PARAMETER_NOT_SUPPORTED),
     }
     Ok(response)

@@ -6,8 +6,8 @@ use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
-    Entry::acts(NetFn::APP, 0x02, ADMINISTRATOR, "20.2", "Cold Reset", reset),
-    Entry::acts(NetFn::APP, 0x03, ADMINISTRATOR, "20.3", "Warm Reset", reset),
+    Entry::acts(NetFn::APP, 0x02, ADMINISTRATOR, "20.2", "Cold Reset", cold_reset),
+    Entry::acts(NetFn::APP, 0x03, ADMINISTRATOR, "20.3", "Warm Reset", warm_reset),
     Entry::reads(NetFn::APP, 0x04, USER, "20.4", "Get Self Test Results", get_self_test_results),
     Entry::acts(NetFn::APP, 0x06, ADMINISTRATOR, "20.6", "Set ACPI Power State", set_acpi_power_state),
     Entry::reads(NetFn::APP, 0x07, USER, "20.7", "Get ACPI Power State", get_acpi_power_state),
@@ -22,10 +22,18 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x36, OPERATOR, "22.9", "Get BT Interface Capabilities", get_bt_interface_capabilities),
 ];
 
-/// Cold Reset (section 20.2) and Warm Reset (20.3): all sessions end; the machine runs on.
-fn reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+/// Cold Reset (section 20.2): all sessions end; the machine runs on.
+fn cold_reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    context.after = After::Reset;
+    context.after = After::Reset { spared: None };
+    Ok(Vec::new())
+}
+
+/// Warm Reset (section 20.3): the same, but for the session that asked: clients close it then, and
+/// take it for a failure if nobody answers.
+fn warm_reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let [] = exactly(data)?;
+    context.after = After::Reset { spared: context.session.as_ref().map(|(id, _)| *id) };
     Ok(Vec::new())
 }
 

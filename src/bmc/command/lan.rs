@@ -65,7 +65,7 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
     lan(context, *number)?;
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
     let core = &mut *context.core;
-    let supported = auth_types(core);
+    let supported = core.supported_auth_types();
     let suites = &core.suites;
     let store = &mut core.store.lan;
     let before = store.clone();
@@ -157,11 +157,6 @@ pub(super) fn get(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
     Ok(response)
 }
 
-/// IPMI 1.5 authentication types that are supported, as parameter 1 has them.
-fn auth_types(core: &Core) -> u8 {
-    core.v15.iter().fold(0, |bits, auth_type| bits | 1 << auth_type.0)
-}
-
 /// A parameter's value.
 fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionCode> {
     let (identity, store) = (&core.lan, &core.store.lan);
@@ -172,12 +167,8 @@ fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionC
                 store.set_in_progress_by.is_some_and(|id| core.open_sessions.contains_key(&id));
             vec![u8::from(held)]
         }
-        1 => vec![auth_types(core)],
-        2 => {
-            let supported = auth_types(core);
-            let enables = store.auth_enables.unwrap_or([supported; 5]);
-            enables.map(|types| types & supported).to_vec()
-        }
+        1 => vec![core.supported_auth_types()],
+        2 => core.enabled_auth_types().to_vec(),
         3 => identity.address.octets().to_vec(),
         // Static, as far as the BMC is concerned.
         4 => vec![0x01],

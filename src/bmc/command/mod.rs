@@ -58,8 +58,8 @@ pub(super) enum After {
     Nothing,
     /// End this session.
     Close(u32),
-    /// End all sessions, as a BMC does that starts anew.
-    Reset,
+    /// End all sessions, as a BMC does that starts anew; the one that is spared has time to close.
+    Reset { spared: Option<u32> },
     /// End all sessions of this user, who has lost the right to them.
     CloseAllOf(u8),
 }

@@ -29,11 +29,15 @@ pub(super) fn get_channel_authentication_capabilities(
 ) -> Result<Vec<u8>, CompletionCode> {
     let [channel, privilege] = exactly(data)?;
     lan_channel(channel)?;
-    if !(Privilege::CALLBACK.0..=Privilege::ADMINISTRATOR.0).contains(&(privilege & 0x0F)) {
-        return Err(CompletionCode::INVALID_FIELD);
-    }
     let core = &context.core;
-    let mut auth_types = core.v15.iter().fold(0, |bits, auth_type| bits | 1 << auth_type.0);
+    let [callback, user, operator, administrator, _oem] = core.enabled_auth_types();
+    let mut auth_types = match Privilege(privilege & 0x0F) {
+        Privilege::CALLBACK => callback,
+        Privilege::USER => user,
+        Privilege::OPERATOR => operator,
+        Privilege::ADMINISTRATOR => administrator,
+        _ => return Err(CompletionCode::INVALID_FIELD),
+    };
     // Messages and user level commands are always authenticated (bits 4 and 3 clear), and nobody
     // has an empty name (bits 1 and 0 clear).
     let named = core
@@ -62,7 +66,8 @@ pub(super) fn get_session_challenge(
     const NO_NULL_NAME: CompletionCode = CompletionCode(0x82);
     let [auth_type, name @ ..] = exactly::<17>(data)?;
     let auth_type = AuthType(auth_type & 0x0F);
-    if !context.core.v15.contains(&auth_type) {
+    let types = context.core.enabled_auth_types();
+    if types.iter().all(|types| types & auth_type.bit() == 0) {
         return Err(CompletionCode::INVALID_FIELD);
     }
     let len = name.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

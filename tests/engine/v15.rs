@@ -198,6 +198,27 @@ fn only_types_that_the_profile_names() {
 }
 
 #[test]
+fn types_can_be_switched_off_by_level() {
+    let mut rig = Rig::new();
+    let mut session = console::admin(&mut rig);
+    session.command(&mut rig, APP, 0x3B, &[4]);
+    let mut enable = |rig: &mut Rig, types: [u8; 5]| {
+        let data = [&[1, 2][..], &types].concat();
+        assert_eq!(session.command(rig, 0x0C, 0x01, &data).0, 0);
+    };
+    enable(&mut rig, [4, 4, 4, 0, 0]);
+    assert_eq!(login(&mut rig, MD5, "admin", "admin-secret", 4).err(), Some(0x86));
+    assert!(login(&mut rig, MD5, "admin", "admin-secret", 3).is_ok());
+    let offered = |rig: &mut Rig, level| {
+        let request = message(APP, 0x38, 1, &[0x01, level]);
+        rig.exchange(&v15_datagram(&request))[0][14 + 8]
+    };
+    assert_eq!((offered(&mut rig, 3), offered(&mut rig, 4)), (4, 0));
+    enable(&mut rig, [0; 5]);
+    assert_eq!(challenge(&mut rig, MD5, "admin"), Err(0xCC));
+}
+
+#[test]
 fn who_gets_no_challenge_is_told_why() {
     let mut config = console::config();
     config.users[1].enabled = false;

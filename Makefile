@@ -1,7 +1,7 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test guest build demo test lint audit
+.PHONY: help setup setup-test guest python-clients build demo test matrix lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -23,8 +23,15 @@ demo: setup guest build ## run a machine with its BMC, and print what to try
 		'mc info' 'power status' 'power cycle' 'sol activate  # ~. leaves it'
 	$${CARGO_TARGET_DIR:-target}/release/qemu-bmc run --profile profiles/demo.toml
 
-test: setup-test guest ## run all tests
+python-clients:
+	scripts/python-clients
+
+test: setup-test guest python-clients ## run all tests
 	cargo test --locked
+
+matrix: setup-test python-clients ## run real IPMI clients against this BMC and against OpenIPMI's simulator
+	cargo test --locked --test matrix -- --test-threads 6
+	MATRIX_PEER=ipmi_sim cargo test --locked --test matrix -- --test-threads 20
 
 lint: ## check format, code, documentation and dependencies
 	cargo fmt --check

@@ -294,8 +294,16 @@ fn the_plan_for_a_shell_runs_in_a_shell() {
 fn a_log_that_cannot_be_written_stops_nobody() {
     let dir = profiles();
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let arguments =
-        ["--profile", "p.toml", "--set", "power.restore=always-off", "--set", "ipmi.port=24998"];
+    let arguments = [
+        "--profile",
+        "p.toml",
+        "--set",
+        "power.restore=always-off",
+        "--set",
+        "ipmi.port=24998",
+        "--set",
+        "vnc.port=0",
+    ];
     let mut program = Command::new(env!("CARGO_BIN_EXE_qemu-bmc"))
         .arg("run")
         .args(arguments)

@@ -175,7 +175,7 @@ impl Stand<'_> {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         match (last, fact) {
             ("run_dir" | "state_dir", _) => fs::create_dir_all(&path).unwrap(),
-            ("password_file", _) => fs::write(&path, PASSWORD).unwrap(),
+            ("password_file" | "k_g_file", _) => fs::write(&path, PASSWORD).unwrap(),
             ("binary", _) => {
                 let name = path.file_name().unwrap().to_str().unwrap();
                 let program = facts::in_path(name);

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_core::Rng;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::bmc::crypto::{Exchange, SUITES};
-use crate::bmc::session::{Challenged, MAX_OPEN, Open, Protection, Session, Stage, Window};
+use crate::bmc::session::{Challenged, MAX_OPEN, Open, Protection, Session, Stage, Way, Window};
 use crate::bmc::store::users::User;
 use crate::bmc::{Bmc, Core, Drop, shown};
 use crate::value::BmcKey;
@@ -52,6 +52,7 @@ impl Bmc {
         payload: &[u8],
     ) -> Result<Vec<u8>, Drop> {
         let request = OpenSessionRequest::decode(payload)?;
+        debug!(from = %shown(from), ?request, "Open Session Request");
         if let Some(Session { stage: Stage::Opened { response, .. }, .. }) =
             self.sessions.opened_by(from, payload)
         {
@@ -112,6 +113,8 @@ impl Bmc {
         let Some(session) = self.sessions.get_mut(id) else {
             return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0));
         };
+        let (name, role) = (String::from_utf8_lossy(message.name), message.role);
+        debug!(from = %shown(session.peer), user = ?name, role, "RAKP Message 1");
         let refuse = |status| Ok(refusal(message.tag, status, session.console_id));
         let (suite, opened_limit) = match &session.stage {
             Stage::Challenged(challenged) if challenged.request == payload => {
@@ -184,6 +187,7 @@ impl Bmc {
         payload: &[u8],
     ) -> Result<Option<Vec<u8>>, Drop> {
         let message = Rakp3::decode(payload)?;
+        debug!(from = %shown(from), status = ?message.status, "RAKP Message 3");
         let id = message.managed_session_id;
         let Some(session) = self.sessions.get_mut(id) else {
             return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0)));
@@ -216,11 +220,12 @@ impl Bmc {
         let (keys, check) = challenged.exchange.keys(password, self.core.k_g());
         let response = rakp4(message.tag, console_id, &check);
         let (limit, suite) = (challenged.limit, challenged.exchange.suite.id);
-        info!(user = %name, from = %shown(from), suite, ?limit, "session {id:#010x} opened");
+        debug!(user = %name, from = %shown(from), suite, ?limit, "session {id:#010x} opened");
         let open = Open {
             protection: Protection::V20(Box::new(keys)),
             user: challenged.user,
             user_name: name,
+            way: Way::Suite(suite),
             limit,
             // Every session starts as user, or lower (section 6.8).
             privilege: limit.min(Privilege::USER),

@@ -21,6 +21,7 @@ mod session;
 mod sol;
 mod store;
 mod v15;
+mod words;
 
 pub use command::{Channels, CommandInfo, commands};
 pub use config::{Config, User};
@@ -37,10 +38,11 @@ use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::event::Request;
 use crate::bmc::sensors::Sensors;
-use crate::bmc::session::{Info, Reply, Session, Stage, Table};
+use crate::bmc::session::{Info, Open, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
 use crate::bmc::store::{Clock, Fru, Store, Users};
 use crate::bmc::v15::Challenges;
+use crate::bmc::words::{Bits, Hex};
 use crate::machine::{self, Power, StartCause, Status};
 use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
@@ -49,6 +51,7 @@ use crate::wire::DecodeError;
 use crate::wire::code::{AuthType, CompletionCode, PayloadType};
 use crate::wire::message;
 use crate::wire::session::V15;
+use crate::wire::sol::status;
 
 /// The address of the BMC as responder of a LAN message (v2.0 section 5.5).
 const BMC_ADDRESS: u8 = 0x20;
@@ -341,6 +344,10 @@ impl Bmc {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let transmit = self.out.pop_front().or_else(|| {
             let (id, payload) = self.core.sol.poll_transmit(now)?;
+            if let [sequence, ack, accepted, status, characters @ ..] = &payload[..] {
+                let status = Bits(*status, status::NAMES);
+                debug!(sequence, ack, accepted, %status, characters = characters.len(), "SOL to {id:#010x}");
+            }
             self.seal(id, PayloadType::SOL, &payload)
         });
         self.core.statistics.sent += u64::from(transmit.is_some());
@@ -407,10 +414,15 @@ impl Bmc {
         let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
         let mut after = After::Nothing;
         let response = if let Some(response) = open.repeated(now, message) {
+            debug!(user = %open.user_name, from = %shown(peer), "repeated request, answered as before");
             response
         } else {
             match Command::find(&request) {
-                Err(code) => respond(&request, Err(code)),
+                Err(code) => {
+                    let (net_fn, number) = (request.net_fn.0, request.command);
+                    debug!(user = %open.user_name, from = %shown(peer), ?code, "command {net_fn:02x}h/{number:02x}h");
+                    respond(&request, Err(code))
+                }
                 Ok(command) => {
                     let mut context = Context {
                         now,
@@ -423,14 +435,16 @@ impl Bmc {
                     let result = command.run(&mut context, request.data);
                     after = context.after;
                     let data = if command.is_secret() { &[] } else { request.data };
+                    let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
+                    let (data, name) = (Hex(data), command.name());
                     let mut response = respond(&request, result.clone());
                     if open.is_v15() && response.len() > V15::MAX_PAYLOAD {
                         response = respond(&request, Err(CANNOT_RETURN_AS_MUCH));
                     }
-                    if command.has_effect() {
-                        let code = result.err().unwrap_or(CompletionCode::OK);
-                        let name = &open.user_name;
-                        info!(user = %name, from = %shown(peer), ?code, ?data, "{}", command.name());
+                    if !command.has_effect() {
+                        debug!(user = %open.user_name, from = %shown(peer), %data, ?code, "{name}");
+                    } else {
+                        info!(user = %open.user_name, from = %shown(peer), %data, ?code, "{name}");
                         open.reply = Some(Reply::new(now, message, &response));
                     }
                     response
@@ -443,18 +457,25 @@ impl Bmc {
         match after {
             After::Nothing => {}
             After::Close(closing) => {
+                if closing != id {
+                    self.farewell(now, closing);
+                }
                 if let Some(session) = self.sessions.remove(closing) {
                     self.ended(closing, &session, "closed");
                 }
             }
             After::CloseAllOf(user) => {
                 for id in self.sessions.of_user(user) {
+                    self.farewell(now, id);
                     if let Some(session) = self.sessions.remove(id) {
                         self.ended(id, &session, "its user has lost the right to it");
                     }
                 }
             }
             After::Reset { spared } => {
+                if let Some(owner) = self.core.sol.owner() {
+                    self.farewell(now, owner);
+                }
                 for (id, session) in self.sessions.take_all_but(now, spared) {
                     self.ended(id, &session, "the BMC is reset");
                 }
@@ -468,11 +489,25 @@ impl Bmc {
         Ok(())
     }
 
+    /// Tells session `id`, which is about to be ended by somebody else, that it has SOL no more.
+    fn farewell(&mut self, now: Instant, id: u32) {
+        if self.core.sol.owner() != Some(id) {
+            return;
+        }
+        // No session has this ID, so the owner is told.
+        self.core.sol.deactivate(0);
+        while let Some((id, payload)) = self.core.sol.poll_transmit(now) {
+            if let Some(transmit) = self.seal(id, PayloadType::SOL, &payload) {
+                self.out.push_back(transmit);
+            }
+        }
+    }
+
     /// A session is over; let go of all that it had.
     fn ended(&mut self, id: u32, session: &Session, why: &str) {
         if let Stage::Open(open) = &session.stage {
-            let name = &open.user_name;
-            info!(user = %name, from = %shown(session.peer), "session {id:#010x} ended: {why}");
+            let Open { user_name, way, limit, .. } = &**open;
+            info!(user = %user_name, from = %shown(session.peer), %way, ?limit, "session {id:#010x} ended: {why}");
         }
         self.core.open_sessions.remove(&id);
         self.core.sol.session_ended(id);

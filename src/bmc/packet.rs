@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_core::Rng;
+use tracing::debug;
 
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
 use crate::bmc::event::Request;
 use crate::bmc::session::Protection;
-use crate::bmc::{BMC_ADDRESS, Bmc, Drop, Transmit, respond, v15};
-use crate::wire::code::PayloadType;
+use crate::bmc::words::{Bits, Hex};
+use crate::bmc::{BMC_ADDRESS, Bmc, Drop, Transmit, respond, shown, v15};
+use crate::wire::code::{CompletionCode, PayloadType, RakpStatus};
 use crate::wire::message;
 use crate::wire::rmcp::{self, Datagram};
 use crate::wire::session::{SessionPacket, V15, V20, V20Header, pad_trailer};
-use crate::wire::sol::Inbound;
+use crate::wire::sol::{Inbound, operation};
 
 /// How a message before login is wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,7 @@ impl Bmc {
     ) -> Result<(), Drop> {
         let packet = match Datagram::decode(bytes)? {
             Datagram::Ping { tag } => {
+                debug!(from = %shown(from), tag, "RMCP presence ping");
                 self.send(from, rmcp::pong(tag).to_vec());
                 return Ok(());
             }
@@ -75,6 +78,10 @@ impl Bmc {
             },
             _ => return Err(Drop::PayloadType),
         };
+        // Second byte of each answer of the set-up.
+        if let (false, [_, status, ..]) = (payload_type == PayloadType::IPMI, &payload[..]) {
+            debug!(to = %shown(from), status = ?RakpStatus(*status), "{payload_type:?}");
+        }
         let header = V20Header {
             payload_type,
             encrypted: false,
@@ -114,7 +121,10 @@ impl Bmc {
             session: None,
             after: After::Nothing,
         };
-        Ok(respond(&request, command.run(&mut context, request.data)))
+        let result = command.run(&mut context, request.data);
+        let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
+        debug!(from = %shown(from), data = %Hex(request.data), ?code, "before login: {}", command.name());
+        Ok(respond(&request, result))
     }
 
     /// An RMCP+ packet that claims a session.
@@ -147,6 +157,8 @@ impl Bmc {
             PayloadType::IPMI => self.command(now, id, payload),
             PayloadType::SOL => {
                 let inbound = Inbound::decode(payload)?;
+                let operation = Bits(inbound.operation, operation::NAMES);
+                debug!(from = %shown(from), sequence = inbound.sequence, ack = inbound.ack, accepted = inbound.accepted, %operation, characters = inbound.data.len(), "SOL");
                 let room = self.console_room;
                 let incoming =
                     self.core.sol.handle_packet(now, id, packet.sequence, &inbound, room);

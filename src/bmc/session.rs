@@ -5,13 +5,14 @@
 //! a flood of them takes no place from open ones.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bmc::Core;
 use crate::bmc::crypto::{CipherSuite, Exchange, Keys, V15Key};
 use crate::value::Secret;
-use crate::wire::code::Privilege;
+use crate::wire::code::{AuthType, Privilege};
 
 /// How long an open session may be silent (v2.0 section 6.12.15: 60 s ± 3 s).
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(60);
@@ -89,6 +90,8 @@ pub(super) struct Open {
     pub(super) user: u8,
     /// The user's name when the session was opened, for the log.
     pub(super) user_name: String,
+    /// How it was opened, for the log.
+    pub(super) way: Way,
     /// Highest privilege of the session.
     pub(super) limit: Privilege,
     /// Privilege as of now.
@@ -103,6 +106,24 @@ pub(super) struct Open {
     pub(super) response: Vec<u8>,
     /// The last answer to a command with an effect.
     pub(super) reply: Option<Reply>,
+}
+
+/// How a session was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// IPMI 1.5.
+    V15(AuthType),
+    /// RMCP+ with this cipher suite.
+    Suite(u8),
+}
+
+impl Display for Way {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V15(auth_type) => write!(f, "IPMI-1.5-{auth_type:?}"),
+            Self::Suite(number) => write!(f, "suite-{number}"),
+        }
+    }
 }
 
 /// How the packets of a session are authenticated and encrypted.

@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_core::Rng;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::bmc::crypto::V15Key;
 use crate::bmc::session::{
-    MAX_HALF_OPEN, MAX_OPEN, Open, Protection, SETUP_LIMIT, Window, makes_room,
+    MAX_HALF_OPEN, MAX_OPEN, Open, Protection, SETUP_LIMIT, Way, Window, makes_room,
 };
 use crate::bmc::{BMC_ADDRESS, Bmc, Core, Drop, shown};
 use crate::wire::code::{AuthType, CompletionCode, NetFn, Privilege};
@@ -197,11 +197,12 @@ impl Bmc {
         data.push(activation.privilege.0);
         let payload = request.respond(CompletionCode::OK, &data);
         let response = seal(&key, id, activation.outbound, &payload);
-        info!(user = %name, from = %shown(from), auth_type = ?key.auth_type, limit = ?activation.privilege, "IPMI 1.5 session {id:#010x} opened");
+        debug!(user = %name, from = %shown(from), auth_type = ?key.auth_type, limit = ?activation.privilege, "IPMI 1.5 session {id:#010x} opened");
         self.core.challenges.remove(&id);
         let open = Open {
             user,
             user_name: name,
+            way: Way::V15(key.auth_type),
             limit: activation.privilege,
             // Every session starts as user, or lower (section 6.8).
             privilege: activation.privilege.min(Privilege::USER),

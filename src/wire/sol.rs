@@ -26,6 +26,17 @@ pub mod operation {
     pub const FLUSH_INBOUND: u8 = 0x02;
     /// Drop what the BMC holds for the console.
     pub const FLUSH_OUTBOUND: u8 = 0x01;
+    /// The bits in words, from bit 0 on.
+    pub const NAMES: [&str; 8] = [
+        "flush outbound",
+        "flush inbound",
+        "drop DCD and DSR",
+        "CTS pause",
+        "break",
+        "ring",
+        "NACK",
+        "",
+    ];
 }
 
 /// Status bits of a packet from the BMC (v2.0 table 15-3, byte 4).
@@ -40,6 +51,17 @@ pub mod status {
     pub const TRANSMIT_OVERRUN: u8 = 0x08;
     /// The baseboard sent a break.
     pub const BREAK_DETECTED: u8 = 0x04;
+    /// The bits in words, from bit 0 on.
+    pub const NAMES: [&str; 8] = [
+        "",
+        "",
+        "break detected",
+        "transmit overrun",
+        "deactivating",
+        "transfer unavailable",
+        "NACK",
+        "",
+    ];
 }
 
 /// A packet from the console.

@@ -13,6 +13,7 @@
     reason = "tests start processes, look at the clock and may panic"
 )]
 
+mod bmc;
 mod boot;
 #[path = "../case/mod.rs"]
 mod case;

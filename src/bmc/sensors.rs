@@ -26,15 +26,15 @@ const AVAILABILITY: u8 = 0x0A;
 const SENSOR_SPECIFIC: u8 = 0x6F;
 
 /// Entity IDs (v2.0 table 43-13).
-const PROCESSOR: u8 = 0x03;
+pub(super) const PROCESSOR: u8 = 0x03;
 const MANAGEMENT_MODULE: u8 = 0x06;
-const SYSTEM_BOARD: u8 = 0x07;
+pub(super) const SYSTEM_BOARD: u8 = 0x07;
 const FRONT_PANEL: u8 = 0x0C;
 const POWER_SUPPLY: u8 = 0x0A;
 const POWER_UNIT_ENTITY: u8 = 0x13;
 const FAN: u8 = 0x1D;
 const OPERATING_SYSTEM: u8 = 0x23;
-const AIR_INLET: u8 = 0x37;
+pub(super) const AIR_INLET: u8 = 0x37;
 
 /// Units (v2.0 table 43-15).
 const DEGREES_C: u8 = 1;
@@ -80,7 +80,7 @@ pub(super) struct Sensor {
     name: String,
     pub(super) sensor_type: u8,
     pub(super) event_type: u8,
-    entity: [u8; 2],
+    pub(super) entity: [u8; 2],
     pub(super) kind: Kind,
 }
 
@@ -238,6 +238,14 @@ impl Sensors {
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sensor> {
         self.all.iter()
+    }
+
+    /// All of them, with the IDs of their records, which stand last.
+    pub(super) fn iter_with_ids(&self) -> impl Iterator<Item = (u16, &Sensor)> {
+        let others = self.records.len() - self.all.len();
+        let ids =
+            self.records[others..].iter().map(|record| u16::from_le_bytes([record[0], record[1]]));
+        ids.zip(&self.all)
     }
 
     /// States of a sensor without a number, `on`: the machine has power.

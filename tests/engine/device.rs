@@ -167,6 +167,34 @@ fn dcmi_answers_its_own_group_only() {
 }
 
 #[test]
+fn dcmi_knows_the_records_of_temperatures() {
+    const STORAGE: u8 = 0x0A;
+    let mut rig = Rig::new();
+    let mut session = administrator(&mut rig);
+    let mut info = |entity, instance, start| {
+        session.command(&mut rig, GROUP, 0x07, &[0xDC, 1, entity, instance, start])
+    };
+    let (code, inlet) = info(0x40, 0, 0);
+    assert_eq!((code, &inlet[..3], inlet.len()), (0, &[0xDC, 1, 1][..], 5));
+    let (code, cpu) = info(0x41, 0, 0);
+    assert_eq!((code, &cpu[..3], cpu.len()), (0, &[0xDC, 1, 1][..], 5));
+    assert_eq!(info(0x42, 0, 0), (0, vec![0xDC, 0, 0]));
+    assert_eq!(info(0x37, 0, 0).1, inlet, "IPMI's entity ID");
+    assert_eq!(info(0x03, 0, 0).1, cpu, "IPMI's entity ID");
+    assert_eq!(info(0x07, 0, 0), (0, vec![0xDC, 0, 0]));
+    assert_eq!(info(0x40, 1, 0).1, inlet, "the first instance");
+    assert_eq!(info(0x40, 2, 0), (0, vec![0xDC, 1, 0]), "there is no second one");
+    assert_eq!(info(0x40, 0, 2), (0, vec![0xDC, 1, 0]), "and none from there on");
+    assert_eq!(info(0x43, 0, 0).0, 0xCC);
+    for (response, name) in [(inlet, "Inlet Temp"), (cpu, "CPU Temp")] {
+        let get = [&[0, 0][..], &response[3..5], &[0, 0xFF]].concat();
+        let (code, record) = session.command(&mut rig, STORAGE, 0x23, &get);
+        assert_eq!(code, 0);
+        assert!(record.windows(name.len()).any(|part| part == name.as_bytes()), "{name}");
+    }
+}
+
+#[test]
 fn power_is_commanded_once() {
     let mut rig = Rig::new();
     let mut session = administrator(&mut rig);

@@ -1,6 +1,7 @@
 //! DCMI (Data Center Manageability Interface specification v1.5): group DCh of the group extension.
 
 use crate::bmc::command::{Context, Entry, LAN_CHANNEL, OPERATOR, USER};
+use crate::bmc::sensors::{AIR_INLET, PROCESSOR, SYSTEM_BOARD};
 use crate::wire::code::{CompletionCode, NetFn};
 
 const GROUP: NetFn = NetFn::GROUP_EXTENSION;
@@ -163,14 +164,43 @@ fn set_identifier(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
 }
 
 /// Get DCMI Sensor Info (section 6.5.2): temperatures at the inlet, of processors, of the board.
-fn get_sensor_info(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+fn get_sensor_info(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     /// Sensor type "temperature".
     const TEMPERATURE: u8 = 0x01;
-    let [sensor_type, entity, _instance, _start] = exactly(data)?;
-    if sensor_type != TEMPERATURE || !matches!(entity, 0x03 | 0x07 | 0x37 | 0x40..=0x42) {
+    /// Most record IDs in one response.
+    const IDS_MAX: usize = 8;
+    /// All instances.
+    const ALL: u8 = 0;
+    let [sensor_type, entity, instance, start] = exactly(data)?;
+    // DCMI has entity IDs of its own for what IPMI names, too.
+    let entity = match entity {
+        0x40 => AIR_INLET,
+        0x41 => PROCESSOR,
+        0x42 => SYSTEM_BOARD,
+        AIR_INLET | PROCESSOR | SYSTEM_BOARD => entity,
+        _ => return Err(CompletionCode::INVALID_FIELD),
+    };
+    if sensor_type != TEMPERATURE {
         return Err(CompletionCode::INVALID_FIELD);
     }
-    Ok(vec![DCMI, 0, 0])
+    let sensors = &context.core.sensors;
+    let of_entity: Vec<_> = sensors
+        .iter_with_ids()
+        .filter(|(_, sensor)| sensor.sensor_type == TEMPERATURE && sensor.entity[0] == entity)
+        .collect();
+    let ids: Vec<u16> = of_entity
+        .iter()
+        .filter(|(_, sensor)| match instance {
+            ALL => sensor.entity[1] >= start,
+            _ => sensor.entity[1] == instance,
+        })
+        .map(|(id, _)| *id)
+        .take(IDS_MAX)
+        .collect();
+    let count = |len| u8::try_from(len).unwrap_or(u8::MAX);
+    let mut response = vec![DCMI, count(of_entity.len()), count(ids.len())];
+    response.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+    Ok(response)
 }
 
 /// Get DCMI Configuration Parameters (section 6.1.3): no DHCP client, the specification's times.

@@ -36,7 +36,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::OnceLock;
 
+use serde_json::Value;
+
+use crate::command::tool;
 use crate::machine::{PASSWORD, USER, root};
 use crate::peer::{Peer, Server};
 use crate::rows::{Group, Row};
@@ -70,6 +74,7 @@ groups! {
     cipher_suites,
     cipher_suite_0,
     openipmi,
+    ipmi_rs,
 }
 
 /// Has a test for each file, and the reverse.
@@ -132,7 +137,11 @@ fn check(server: &Server, row: &Row) -> run::Result {
     for (name, text) in &row.files {
         fs::write(dir.join(name), text).unwrap();
     }
-    let line = variables(server.port(), dir)
+    let mut variables = variables(server.port(), dir);
+    if row.line.contains("{ipmi-rs}") {
+        variables.push(("ipmi-rs", client_of_ipmi_rs().to_owned()));
+    }
+    let line = variables
         .iter()
         .fold(row.line.clone(), |line, (name, value)| line.replace(&format!("{{{name}}}"), value));
     run::row(row, &line, dir)
@@ -150,4 +159,23 @@ fn variables(port: u16, dir: &Path) -> Vec<(&'static str, String)> {
         ("pyghmi", script("tests/matrix/pyghmi_client.py")),
         ("python-ipmi", script("tests/matrix/python_ipmi_client.py")),
     ]
+}
+
+/// Cargo builds examples only when all tests are asked for.
+fn client_of_ipmi_rs() -> &'static str {
+    static BUILT: OnceLock<String> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let mut cargo = tool(env!("CARGO"));
+        cargo.args(["build", "--locked", "--message-format=json", "--example", "ipmi_rs_client"]);
+        cargo.arg("--target-dir").arg(target).current_dir(root());
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find_map(|message| Some(message["executable"].as_str()?.to_owned()))
+            .expect("the build of a program ends with its path")
+    })
 }

@@ -75,6 +75,7 @@ groups! {
     cipher_suite_0,
     openipmi,
     ipmi_rs,
+    ipmidetect,
 }
 
 /// Has a test for each file, and the reverse.
@@ -150,7 +151,8 @@ fn check(server: &Server, row: &Row) -> run::Result {
 /// What stands for the words in braces of a command line.
 fn variables(port: u16, dir: &Path) -> Vec<(&'static str, String)> {
     let python = root().join("target/python-clients/bin/python");
-    let script = |name: &str| format!("{} {}", python.display(), root().join(name).display());
+    let path = |name: &str| root().join(name).display().to_string();
+    let script = |name: &str| format!("{} {}", python.display(), path(name));
     vec![
         ("port", port.to_string()),
         ("user", USER.to_owned()),
@@ -158,6 +160,8 @@ fn variables(port: u16, dir: &Path) -> Vec<(&'static str, String)> {
         ("dir", dir.display().to_string()),
         ("pyghmi", script("tests/matrix/pyghmi_client.py")),
         ("python-ipmi", script("tests/matrix/python_ipmi_client.py")),
+        ("at-port-623", path("tests/matrix/at-port-623.sh")),
+        ("ipmidetect", path("tests/matrix/ipmidetect.sh")),
     ]
 }
 

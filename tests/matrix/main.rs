@@ -75,6 +75,7 @@ groups! {
     cipher_suite_0,
     openipmi,
     ipmi_rs,
+    ipmiutil,
     ipmidetect,
 }
 

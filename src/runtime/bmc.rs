@@ -2,14 +2,13 @@
 
 use std::io;
 
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error};
 
 use crate::bmc::Bmc;
 use crate::bmc::event::Request;
-use crate::host;
+use crate::host::{self, udp::Udp};
 use crate::machine::{Event, Status};
 use crate::runtime::{console, machine};
 
@@ -44,7 +43,7 @@ pub(super) struct Snapshot {
 
 /// The engine and all it talks to.
 pub(super) struct Serving {
-    pub(super) udp: UdpSocket,
+    pub(super) udp: Udp,
     pub(super) engine: Bmc,
     pub(super) inbox: mpsc::Receiver<Input>,
     pub(super) machine: mpsc::UnboundedSender<machine::Input>,
@@ -92,7 +91,7 @@ impl Serving {
     /// Answers what waits on the socket, up to a batch.
     fn receive(&mut self, buffer: &mut [u8]) {
         for _ in 0..BATCH {
-            match self.udp.try_recv_from(buffer) {
+            match self.udp.try_receive(buffer) {
                 Ok((len, from)) => {
                     // Each packet may fill the last place in the console's inbox.
                     self.engine.handle_console_room(self.console.capacity() > 1);
@@ -153,7 +152,7 @@ impl Serving {
         while let Some(transmit) = self.engine.poll_transmit(host::now()) {
             // A full socket buffer or an unreachable console: as good as lost on the way, and
             // answered by the console's retry.
-            if let Err(error) = self.udp.try_send_to(&transmit.datagram, transmit.to) {
+            if let Err(error) = self.udp.try_send(&transmit.datagram, transmit.to) {
                 debug!(%error, to = %transmit.to, "sending a datagram");
             }
         }

@@ -32,7 +32,8 @@ use tracing::{info, warn};
 use crate::bmc::Config as BmcConfig;
 use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
-use crate::host::{facts, process, udp};
+use crate::host::udp::Udp;
+use crate::host::{facts, process};
 use crate::plan::Plan;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
@@ -240,9 +241,9 @@ fn directory(name: &str, path: &Path) -> Result<dirs::Lock, Finding> {
     })
 }
 
-fn bind(plan: &Plan) -> Result<tokio::net::UdpSocket, Finding> {
+fn bind(plan: &Plan) -> Result<Udp, Finding> {
     let (bind, port) = (&plan.ipmi.bind, plan.ipmi.port);
-    udp::bind(bind, port).map_err(|error| match error.kind() {
+    Udp::bind(bind, port).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             host(key("ipmi.port"), format!("UDP port {port} is in use by another program"))
                 .with_help("stop it, or set `ipmi.port` (IPMI_PORT)")

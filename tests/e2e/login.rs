@@ -29,7 +29,7 @@ fn ipmitool_logs_in_with_cipher_suite_3_or_17_or_what_it_finds() {
             .has_field("Power Restore Policy", "always-off");
     }
     for suite in ["3", "17"] {
-        machine.expect_log(&format!("suite={suite} limit=ADMINISTRATOR"));
+        machine.expect_log(&format!("way=suite-{suite} limit=ADMINISTRATOR"));
     }
     // Of what was authenticated, nothing was odd.
     assert_eq!(machine.status()["dropped_datagrams"], 0);

@@ -10,7 +10,9 @@ use rand_core::Rng;
 use tracing::{debug, warn};
 
 use crate::bmc::crypto::{Exchange, SUITES};
-use crate::bmc::session::{Challenged, MAX_OPEN, Open, Protection, Session, Stage, Way, Window};
+use crate::bmc::session::{
+    Challenged, MAX_OPEN, Open, Protection, Session, Stage, Way, Window, has_room,
+};
 use crate::bmc::store::users::User;
 use crate::bmc::{Bmc, Core, Drop, shown};
 use crate::value::BmcKey;
@@ -32,8 +34,7 @@ impl Core {
     /// The highest privilege level that `user` can have on the LAN channel; `None`: it may not log
     /// in.
     pub(super) fn highest(&self, user: &User) -> Option<Privilege> {
-        let may_log_in = user.enabled && user.lan.messaging && user.password.is_some();
-        let highest = user.lan.privilege().filter(|_| may_log_in)?;
+        let highest = user.lan.privilege().filter(|_| user.may_log_in())?;
         Some(highest.min(self.store.channel.limit()))
     }
 
@@ -86,13 +87,14 @@ impl Bmc {
                 break id;
             }
         };
+        // 0 asks for the highest; who echoes it locks FreeIPMI out.
+        let promised = match request.privilege {
+            0 => limit,
+            level => Privilege(level),
+        };
         let response = OpenSessionResponse {
             tag: request.tag,
-            // 0 asks for the highest; who echoes it locks FreeIPMI out.
-            privilege: match request.privilege {
-                0 => limit,
-                level => Privilege(level),
-            },
+            privilege: promised,
             console_session_id: request.console_session_id,
             managed_session_id,
             authentication: suite.authentication,
@@ -101,7 +103,7 @@ impl Bmc {
         };
         let console_id = request.console_session_id;
         let (request, response) = (payload.to_vec(), response.encode());
-        let stage = Stage::Opened { request, response: response.clone(), suite, limit };
+        let stage = Stage::Opened { request, response: response.clone(), suite, limit: promised };
         self.sessions.insert(now, managed_session_id, console_id, from, stage);
         Ok(response)
     }
@@ -213,7 +215,7 @@ impl Bmc {
             let status = RakpStatus::INVALID_INTEGRITY_CHECK_VALUE;
             return Ok(Some(refusal(message.tag, status, console_id)));
         }
-        if self.core.open_sessions.len() >= MAX_OPEN {
+        if !has_room(self.core.open_sessions.len(), challenged.limit) {
             let status = RakpStatus::INSUFFICIENT_RESOURCES;
             return Ok(Some(refusal(message.tag, status, console_id)));
         }

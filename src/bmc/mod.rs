@@ -48,7 +48,7 @@ use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
 use crate::value::BmcKey;
 use crate::wire::DecodeError;
-use crate::wire::code::{AuthType, CompletionCode, PayloadType};
+use crate::wire::code::{AuthType, CompletionCode, PayloadType, Privilege};
 use crate::wire::message;
 use crate::wire::session::V15;
 use crate::wire::sol::status;
@@ -230,17 +230,29 @@ impl Bmc {
     /// # Errors
     /// When it is something else; then nothing has changed.
     pub fn restore(&mut self, saved: &str) -> Result<(), serde_json::Error> {
-        let mut store: Store = serde_json::from_str(saved)?;
+        // Not a list, which serde would take for one, too.
+        let saved: serde_json::Map<String, serde_json::Value> = serde_json::from_str(saved)?;
+        let mut store: Store = serde_json::from_value(saved.into())?;
         self.core.store.users.take_over(&store.users);
         store.users = std::mem::take(&mut self.core.store.users);
         if self.core.restore_declared {
             store.chassis.restore = None;
+        }
+        if self.core.asset_tag.is_some() {
+            store.dcmi.asset_tag = None;
         }
         store.k_g = store.k_g.filter(|_| self.core.declared_k_g.is_none());
         store.sel.settle();
         store.sdr.settle(&self.core.sensors.records);
         store.fru.settle(&self.core.identity);
         store.pef.settle();
+        let limits = self.core.suites.iter().filter_map(|suite| store.lan.cipher_limit(*suite));
+        if limits.max() != Some(Privilege::ADMINISTRATOR) {
+            warn!(
+                "the cipher suites' privileges that were set left administrators none; all are reset"
+            );
+            store.lan.cipher_privileges.clear();
+        }
         self.core.store = store;
         if !self.core.store.users.has_administrator() {
             warn!("no administrator can log in over IPMI");
@@ -434,7 +446,7 @@ impl Bmc {
                     };
                     let result = command.run(&mut context, request.data);
                     after = context.after;
-                    let data = if command.is_secret() { &[] } else { request.data };
+                    let data = if command.is_secret(request.data) { &[] } else { request.data };
                     let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
                     let (data, name) = (Hex(data), command.name());
                     let mut response = respond(&request, result.clone());
@@ -464,8 +476,20 @@ impl Bmc {
                     self.ended(closing, &session, "closed");
                 }
             }
-            After::CloseAllOf(user) => {
+            After::EndSol => {
+                self.core.sol.owner().into_iter().for_each(|id| self.farewell(now, id))
+            }
+            After::EndSolOf(user) => {
+                let owner =
+                    self.core.sol.owner().filter(|id| self.sessions.of_user(user).contains(id));
+                owner.into_iter().for_each(|id| self.farewell(now, id));
+            }
+            After::CloseAllOf { user, but } => {
+                self.core.forget_challenges(user);
                 for id in self.sessions.of_user(user) {
+                    if Some(id) == but {
+                        continue;
+                    }
                     self.farewell(now, id);
                     if let Some(session) = self.sessions.remove(id) {
                         self.ended(id, &session, "its user has lost the right to it");

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bmc::Core;
@@ -22,6 +22,8 @@ pub(super) const SETUP_LIMIT: Duration = Duration::from_secs(3);
 const CLOSING_LIMIT: Duration = Duration::from_secs(3);
 /// Most sessions that are open at once: each has a handle of one byte, which is not 0.
 pub(super) const MAX_OPEN: usize = 255;
+/// How many of them only administrators can open.
+const FOR_ADMINISTRATORS: usize = 16;
 /// Most sessions that are being set up at once.
 pub(super) const MAX_HALF_OPEN: usize = 256;
 /// How long the answer to a request is kept for its repetition.
@@ -161,18 +163,36 @@ impl Core {
     }
 }
 
-/// Which attempt at a session makes room for a new one: the oldest of the address that has most of
+/// Whether there is room for one more session with this limit beside `open` others. The last ones are
+/// for administrators, whom others could lock out otherwise.
+#[must_use]
+pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
+    let reserved = if limit < Privilege::ADMINISTRATOR { FOR_ADMINISTRATORS } else { 0 };
+    open + reserved < MAX_OPEN
+}
+
+/// Which attempt at a session makes room for a new one: the oldest of the networks that have most of
 /// them, so that a flood from one place displaces itself. Attempts are ID, console and expiry.
 pub(super) fn makes_room(
     attempts: impl Iterator<Item = (u32, SocketAddr, Instant)> + Clone,
 ) -> Option<u32> {
     let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for (_, peer, _) in attempts.clone() {
-        *counts.entry(peer.ip()).or_default() += 1;
+        *counts.entry(network(peer.ip())).or_default() += 1;
     }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count)?.0;
-    let of_it = attempts.filter(|(_, peer, _)| peer.ip() == most);
-    of_it.min_by_key(|(_, _, expiry)| *expiry).map(|(id, _, _)| id)
+    let most = counts.values().max().copied();
+    let of_them = attempts.filter(|(_, peer, _)| counts.get(&network(peer.ip())).copied() == most);
+    of_them.min_by_key(|(_, _, expiry)| *expiry).map(|(id, _, _)| id)
+}
+
+/// Whom an address belongs to: an IPv6 network of one owner has at least 64 bits of addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// An answer that is kept, because a console that did not get it asks again, with the same request

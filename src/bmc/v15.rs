@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::bmc::crypto::V15Key;
 use crate::bmc::session::{
-    MAX_HALF_OPEN, MAX_OPEN, Open, Protection, SETUP_LIMIT, Way, Window, makes_room,
+    MAX_HALF_OPEN, Open, Protection, SETUP_LIMIT, Way, Window, has_room, makes_room,
 };
 use crate::bmc::{BMC_ADDRESS, Bmc, Core, Drop, shown};
 use crate::wire::code::{AuthType, CompletionCode, NetFn, Privilege};
@@ -42,6 +42,11 @@ pub(super) struct Challenge {
 pub(super) type Challenges = std::collections::BTreeMap<u32, Challenge>;
 
 impl Core {
+    /// Takes back the challenges of a user, whose rights have changed.
+    pub(super) fn forget_challenges(&mut self, user: u8) {
+        self.challenges.retain(|_, challenge| challenge.user != user);
+    }
+
     /// Temporary Session ID and challenge string for a user. A console that asks again before it
     /// has answered gets the same ones.
     pub(super) fn challenge(
@@ -241,7 +246,7 @@ impl Bmc {
         if highest.is_none_or(|highest| privilege > highest) {
             return Err(EXCEEDS_LIMIT);
         }
-        if self.sessions.open() >= MAX_OPEN {
+        if !has_room(self.sessions.open(), privilege) {
             return Err(NO_SLOT);
         }
         Ok(Activation { privilege, outbound })

@@ -94,7 +94,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
         && let Err(error) = engine.restore(&saved)
     {
-        warn!(%error, "what was changed over IPMI is lost: its file is damaged");
+        let aside = save::set_aside(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?;
+        warn!(%error, kept = %aside.display(), "users and settings are the profile's: the file of what was changed over IPMI is damaged");
     }
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;

@@ -16,16 +16,26 @@ fn file(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// What was saved, if anything was.
+/// What was saved, if anything was; what is not text is replaced by U+FFFD.
 ///
 /// # Errors
 /// The kernel's.
 pub(super) fn read(state_dir: &Path) -> io::Result<Option<String>> {
-    match fs_err::read_to_string(file(state_dir)) {
-        Ok(text) => Ok(Some(text)),
+    match fs_err::read(file(state_dir)) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Moves a damaged file out of the way, for people to look at; answers where to.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn set_aside(state_dir: &Path) -> io::Result<PathBuf> {
+    let aside = state_dir.join(format!("{FILE}.damaged"));
+    fs_err::rename(file(state_dir), &aside)?;
+    Ok(aside)
 }
 
 /// Writes what comes, the newest of what has come, until nobody is left to send any.

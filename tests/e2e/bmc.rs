@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::clients::{ADMIN, Login};
 use crate::command::{Output, run, tool};
 use crate::machine::{Machine, Setup};
+use crate::processes::Signal;
 use crate::wait::SOON;
 
 const NEW_PASSWORD: &str = "hunter2-hunter2";
@@ -133,4 +134,21 @@ fn what_clients_change_outlives_the_program() {
     let mode = std::fs::metadata(machine.setup.dir.path().join("state/bmc.json"));
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(mode.unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_damaged_file_of_changes_is_set_aside() {
+    let mut machine = Setup::bare().start();
+    machine.ipmitool(&["user", "set", "name", "5", "mallory"]).succeeds();
+    let file = machine.setup.dir.path().join("state/bmc.json");
+    for damaged in [&b"{ \"users\": "[..], b"\xFF\xFE", b"null", b""] {
+        machine.signal(Signal::SIGTERM);
+        machine.wait_end(SOON);
+        std::fs::write(&file, damaged).unwrap();
+        machine.start_again();
+        machine.power_is("off");
+        machine.expect_log("the file of what was changed over IPMI is damaged");
+        let aside = file.with_extension("json.damaged");
+        assert_eq!(std::fs::read(&aside).unwrap(), damaged);
+    }
 }

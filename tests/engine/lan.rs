@@ -97,7 +97,7 @@ fn other_parameters_are_remembered() {
     }
     assert_eq!(set(&mut rig, &mut session, 18, &[5, 0, 0, 0]), 0xC9);
     assert_eq!(set(&mut rig, &mut session, 20, &[100, 0x80]), 0x82, "VLAN on");
-    assert_eq!(set(&mut rig, &mut session, 2, &[2, 0, 0, 0, 0]), 0xCC, "MD2 is not offered");
+    assert_eq!(set(&mut rig, &mut session, 2, &[2, 0, 0, 0, 0]), 0xC9, "MD2 is not offered");
     let saved = rig.bmc.poll_save().unwrap();
     let mut rig = self::rig();
     rig.bmc.restore(&saved).unwrap();

@@ -108,6 +108,38 @@ fn a_flood_from_elsewhere_leaves_a_login_alone() {
 }
 
 #[test]
+fn a_flood_from_many_places_leaves_a_login_alone() {
+    // One attempt from each address: all are alike, and the oldest makes room.
+    for own in ["10.9.9.9:1", "10.0.0.1:1", "[fd00::9]:1"] {
+        let mut rig = Rig::new();
+        let flood = |rig: &mut Rig, packets: std::ops::Range<u32>| {
+            for packet in packets {
+                let [.., b, c] = packet.to_be_bytes();
+                let from: std::net::SocketAddr = format!("10.1.{b}.{c}:623").parse().unwrap();
+                let request = console::open_session_request(4, [1, 1, 1]);
+                let now = rig.now;
+                rig.bmc.handle_datagram(now, from, &console::setup_datagram(0x10, &request));
+                while rig.bmc.poll_transmit(now).is_some() {}
+            }
+        };
+        flood(&mut rig, 0..400);
+        rig.from = own.parse().unwrap();
+        let id = open(&mut rig, 4, Suite::Three).unwrap();
+        flood(&mut rig, 400..600);
+        let answer = setup(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
+        assert_eq!(answer[1], 0, "{own}");
+    }
+}
+
+#[test]
+fn what_open_session_has_promised_is_the_limit() {
+    let mut rig = Rig::new();
+    let id = open(&mut rig, 2, Suite::Three).unwrap();
+    let answer = setup(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
+    assert_eq!(answer[1], 0x09);
+}
+
+#[test]
 fn what_a_console_is_told_before_login_is_true() {
     let ask = |config: Config, channel| {
         let request = message(APP, 0x38, 1, &[channel, 4]);

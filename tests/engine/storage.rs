@@ -294,6 +294,8 @@ fn clients_add_records_and_delete_theirs() {
     let (code, first) = run(&mut rig, 0x24, &record);
     assert_eq!((code, &first[..]), (0, &[count + 1, 0][..]));
     assert_eq!(run(&mut rig, 0x24, &record[..8]).0, 0xC7, "shorter than it says");
+    assert_eq!(run(&mut rig, 0x24, &record), (0, first.clone()), "the same again");
+    let record = [0, 0, 0x51, 0xC0, 4, 1, 2, 3, 5];
     let reserved = run(&mut rig, 0x22, &[]).1;
     let part = |id: [u8; 2], offset: u8, last: u8, bytes: &[u8]| {
         [&reserved[..], &id, &[offset, last], bytes].concat()

@@ -176,6 +176,86 @@ fn only_administrators_change_users() {
     }
 }
 
+#[test]
+fn sessions_end_with_the_rights_that_opened_them() {
+    // Each change takes away the session, whatever was changed before.
+    let changes: [(&str, u8, Vec<u8>); 5] = [
+        ("password", 0x47, password(5, 2, "another", 16)),
+        ("no password", 0x47, password(5, 2, "", 16)),
+        ("disabled", 0x47, vec![5, 0]),
+        ("demoted", 0x43, vec![0x01, 5, 2]),
+        ("callback only", 0x43, vec![0xF1, 5, 4]),
+    ];
+    for (what, command, data) in changes {
+        let mut rig = Rig::new();
+        let mut session = administrator(&mut rig);
+        make(&mut rig, &mut session, 4);
+        let _hers = level_4(&mut rig, "carol", "carol-secret").unwrap();
+        let half_open = crate::console::open(&mut rig, 4, Suite::Three).unwrap();
+        crate::console::setup(&mut rig, 0x12, &crate::console::rakp1(half_open, 0x14, "carol"));
+        assert_eq!(rig.bmc.open_sessions(), 2);
+        assert_eq!(session.command(&mut rig, APP, command, &data).0, 0, "{what}");
+        assert_eq!(rig.bmc.open_sessions(), 1, "{what}");
+        let gone = [&[0x33, 0, 0, 0][..], &half_open.to_le_bytes(), &[0; 20]].concat();
+        assert_eq!(crate::console::setup(&mut rig, 0x14, &gone)[1], 0x02, "{what}");
+        // And a demoted one is not back by what follows.
+        assert_eq!(session.command(&mut rig, APP, 0x45, &name(5, "")).0, 0);
+    }
+    // His own password does not cut off who sets it.
+    let mut rig = Rig::new();
+    let mut session = administrator(&mut rig);
+    let _other = administrator(&mut rig);
+    assert_eq!(session.command(&mut rig, APP, 0x47, &password(2, 2, "mine now", 16)).0, 0);
+    assert_eq!(rig.bmc.open_sessions(), 1);
+    assert_eq!(session.command(&mut rig, APP, 0x01, &[]).0, 0);
+}
+
+#[test]
+fn a_slot_that_is_emptied_leaves_nothing_to_the_next() {
+    let mut rig = Rig::new();
+    let mut session = administrator(&mut rig);
+    make(&mut rig, &mut session, 4);
+    assert_eq!(session.command(&mut rig, APP, 0x4C, &[1, 5, 2, 0, 0, 0]).0, 0);
+    assert_eq!(session.command(&mut rig, APP, 0x45, &name(5, "")).0, 0);
+    assert_eq!(session.command(&mut rig, APP, 0x44, &[1, 5]).1[3], NO_ACCESS);
+    assert_eq!(session.command(&mut rig, APP, 0x4D, &[1, 5]).1[0], 0, "no SOL");
+    assert_eq!(session.command(&mut rig, APP, 0x45, &name(5, "joe")).0, 0);
+    assert_eq!(session.command(&mut rig, APP, 0x47, &password(5, 2, "joes", 16)).0, 0);
+    let refused = login(&mut rig, Suite::Three, "joe", "joes", 0x12).err();
+    assert_eq!(refused, Some(Refused::Rakp2(0x0D)), "nobody has enabled him");
+    let mut odd = name(5, "x");
+    odd[2] = 0x1B;
+    assert_eq!(session.command(&mut rig, APP, 0x45, &odd).0, 0xCC, "not for a log");
+}
+
+#[test]
+fn who_is_no_administrator_cannot_take_the_last_sessions() {
+    let mut rig = Rig::new();
+    let mut taken = 0;
+    while login(&mut rig, Suite::Three, "user", "user-secret", 0x12).is_ok() {
+        taken += 1;
+        assert!(taken < 255);
+    }
+    administrator(&mut rig);
+}
+
+#[test]
+fn sol_ends_with_the_right_to_it() {
+    const TRANSPORT: u8 = 0x0C;
+    for (net_fn, command, data) in
+        [(APP, 0x4C, vec![1, 0x42, 2, 0, 0, 0]), (TRANSPORT, 0x21, vec![1, 1, 0])]
+    {
+        let mut rig = Rig::new();
+        let mut session = administrator(&mut rig);
+        assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, 0xC0, 0, 0, 0]).0, 0);
+        assert!(rig.bmc.sol_active());
+        let request = crate::console::message(net_fn, command, 60, &data);
+        let datagram = session.seal(0, &request);
+        rig.exchange(&datagram);
+        assert!(!rig.bmc.sol_active());
+    }
+}
+
 fn bmc(users: &[(&str, &str, Declared)]) -> Rig {
     let user = |(name, password, declared): &(&str, &str, Declared)| User {
         name: (*name).into(),
@@ -251,4 +331,32 @@ fn what_nobody_changed_is_not_saved() {
     let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();
     assert_eq!(saved["users"], serde_json::json!({}));
     assert_eq!(saved["sol"]["enabled"], false);
+}
+
+#[test]
+fn a_name_of_the_profile_is_its_own_whichever_slot_it_is_in() {
+    let default = ("admin", "password", Declared::default());
+    let mut rig = bmc(&[default]);
+    let mut session = level_4(&mut rig, "admin", "password").unwrap();
+    assert_eq!(session.command(&mut rig, APP, 0x45, &name(2, "bob")).0, 0);
+    let saved = rig.bmc.poll_save().unwrap();
+    let mut rig = bmc(&[default, ("bob", "bob-secret", ALL)]);
+    rig.bmc.restore(&saved).unwrap();
+    assert!(level_4(&mut rig, "bob", "bob-secret").is_ok());
+    assert!(level_4(&mut rig, "admin", "password").is_ok());
+}
+
+#[test]
+fn a_table_of_cipher_suites_that_leaves_none_is_not_taken_over() {
+    let mut rig = Rig::new();
+    let mut session = administrator(&mut rig);
+    // Suite 17 has no limit, so this is accepted.
+    let none = [&[1, 24, 0][..], &[0; 8]].concat();
+    assert_eq!(session.command(&mut rig, 0x0C, 0x01, &none).0, 0);
+    let saved = rig.bmc.poll_save().unwrap();
+    let mut rig = Rig::with(Config { cipher_suites: vec![3], ..config() });
+    rig.bmc.restore(&saved).unwrap();
+    assert!(level_4(&mut rig, "admin", "admin-secret").is_ok());
+    assert!(rig.bmc.restore("[]").is_err());
+    assert!(rig.bmc.restore("null").is_err());
 }

@@ -85,7 +85,7 @@ pub(super) fn set_access(
         return Err(CompletionCode::INVALID_FIELD);
     }
     let over_lan = context.channel == LAN_CHANNEL;
-    if limit_target == 0b01 && limit < Privilege::ADMINISTRATOR.0 && over_lan {
+    if limit_target != 0 && limit < Privilege::ADMINISTRATOR.0 && over_lan {
         warn!("refused: no administrator could ever log in again");
         return Err(CompletionCode::NOT_IN_PRESENT_STATE);
     }

@@ -50,8 +50,8 @@ fn get_capabilities(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Complet
     match parameter {
         // Supported: power management; primary LAN out of band, Serial-over-LAN.
         1 => response.extend([0x00, 0x01, 0x18]),
-        // SEL without roll-over, entries; sampling of temperatures.
-        2 => response.extend([0x00, 0x04, 0x00, 0x00, 0x01]),
+        // SEL with roll-over, 1024 entries; sampling of temperatures.
+        2 => response.extend([0x00, 0x84, 0x00, 0x00, 0x01]),
         // The power meter is at the BMC.
         3 => response.extend([0x20, 0x00]),
         4 => response.extend([LAN_CHANNEL, NONE, NONE]),

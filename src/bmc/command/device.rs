@@ -17,7 +17,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::acts(NetFn::APP, 0x30, ADMINISTRATOR, "22.3", "Clear Message Flags", clear_message_flags),
     Entry::reads(NetFn::APP, 0x31, ADMINISTRATOR, "22.4", "Get Message Flags", get_message_flags),
     Entry::reads(NetFn::APP, 0x33, ADMINISTRATOR, "22.6", "Get Message", get_message),
-    Entry::acts(NetFn::APP, 0x34, USER, "22.7", "Send Message", send_message),
+    Entry::acts(NetFn::APP, 0x34, USER, "22.7", "Send Message", send_message).secret(),
     Entry::reads(NetFn::APP, 0x35, ADMINISTRATOR, "22.8", "Read Event Message Buffer", read_event_message_buffer),
     Entry::reads(NetFn::APP, 0x36, OPERATOR, "22.9", "Get BT Interface Capabilities", get_bt_interface_capabilities),
 ];

@@ -17,11 +17,19 @@ use crate::wire::code::{CompletionCode, NetFn, Privilege};
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
-    Entry::acts(NetFn::TRANSPORT, 0x01, ADMINISTRATOR, "23.1", "Set LAN Configuration Parameters", set),
+    Entry::acts(NetFn::TRANSPORT, 0x01, ADMINISTRATOR, "23.1", "Set LAN Configuration Parameters", set).secret_if(is_community),
     Entry::reads(NetFn::TRANSPORT, 0x02, OPERATOR, "23.2", "Get LAN Configuration Parameters", get),
     Entry::acts(NetFn::TRANSPORT, 0x03, ADMINISTRATOR, "23.3", "Suspend BMC ARPs", suspend_arps),
     Entry::acts(NetFn::TRANSPORT, 0x04, USER, "23.4", "Get IP/UDP/RMCP Statistics", get_statistics),
 ];
+
+/// The community string is a password of sorts.
+fn is_community(data: &[u8]) -> bool {
+    data.get(1) == Some(&16)
+}
+
+/// A value that the BMC does not have. Not CCh: ipmitool would ask again for ever.
+const NOT_TO_BE_HAD: CompletionCode = CompletionCode::OUT_OF_RANGE;
 
 const PARAMETER_VERSION: u8 = 0x11;
 /// ARP requests are answered, by the kernel, and no gratuitous ones are sent.
@@ -77,7 +85,7 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
         2 => {
             let enables: [u8; 5] = exactly(value)?;
             if enables.iter().any(|types| types & !supported != 0) {
-                return Err(CompletionCode::INVALID_FIELD);
+                return Err(NOT_TO_BE_HAD);
             }
             store.auth_enables = Some(enables);
         }
@@ -114,7 +122,7 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
                 if suite % 2 == 0 { pair & 0x0F } else { pair >> 4 }
             });
             if table.iter().any(|level| *level > Privilege::ADMINISTRATOR.0) {
-                return Err(CompletionCode::INVALID_FIELD);
+                return Err(NOT_TO_BE_HAD);
             }
             store.set_cipher_table(suites, table);
             let limits = suites.iter().filter_map(|suite| store.cipher_limit(*suite));

@@ -60,8 +60,12 @@ pub(super) enum After {
     Close(u32),
     /// End all sessions, as a BMC does that starts anew; the one that is spared has time to close.
     Reset { spared: Option<u32> },
-    /// End all sessions of this user, who has lost the right to them.
-    CloseAllOf(u8),
+    /// End all sessions of this user, who has lost the right to them, but for one.
+    CloseAllOf { user: u8, but: Option<u32> },
+    /// End SOL if this user has it.
+    EndSolOf(u8),
+    /// End SOL, whoever has it.
+    EndSol,
 }
 
 impl Context<'_> {
@@ -102,8 +106,8 @@ struct Entry {
     channels: Channels,
     /// Running it twice is not the same as once: its answer is kept for repetitions.
     effect: bool,
-    /// Its data may hold a password, and is not for the log.
-    secret: bool,
+    /// Whether its data may hold a password, and is not for the log.
+    secret: fn(&[u8]) -> bool,
     /// Name as in the specification, for the log.
     name: &'static str,
     /// Section of the specification (v2.0, or that of the group).
@@ -121,9 +125,18 @@ impl Entry {
         name: &'static str,
         handler: Handler,
     ) -> Self {
-        let channels = Channels::All;
-        let (effect, secret) = (false, false);
-        Self { net_fn, command, access, channels, effect, secret, name, section, handler }
+        const NEVER: fn(&[u8]) -> bool = |_| false;
+        Self {
+            net_fn,
+            command,
+            access,
+            channels: Channels::All,
+            effect: false,
+            secret: NEVER,
+            name,
+            section,
+            handler,
+        }
     }
 
     /// A command that changes something.
@@ -146,7 +159,13 @@ impl Entry {
 
     /// The same command, whose data is not for the log.
     const fn secret(self) -> Self {
-        Self { secret: true, ..self }
+        const ALWAYS: fn(&[u8]) -> bool = |_| true;
+        Self { secret: ALWAYS, ..self }
+    }
+
+    /// The same command, whose data is not for the log when this holds.
+    const fn secret_if(self, secret: fn(&[u8]) -> bool) -> Self {
+        Self { secret, ..self }
     }
 }
 
@@ -245,9 +264,9 @@ impl Command {
         self.0.effect
     }
 
-    /// Its data is not for the log.
-    pub(super) fn is_secret(self) -> bool {
-        self.0.secret
+    /// This data is not for the log.
+    pub(super) fn is_secret(self, data: &[u8]) -> bool {
+        (self.0.secret)(data)
     }
 
     /// Name as in the specification.

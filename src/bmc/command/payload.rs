@@ -68,6 +68,11 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
         return Err(ALREADY);
     }
     let (encrypted, authenticated) = (auxiliary & 0x80 != 0, auxiliary & 0x40 != 0);
+    let sol = &context.core.store.sol;
+    if sol.force_encryption && !keys.encrypts() || sol.force_authentication && !keys.authenticates()
+    {
+        return Err(NEEDS_ENCRYPTION);
+    }
     if keys.encrypts() && !encrypted || keys.authenticates() && !authenticated {
         return Err(NEEDS_ENCRYPTION);
     }

@@ -2,7 +2,7 @@
 
 use crate::bmc::command::channel::lan;
 use crate::bmc::command::lan::set_in_progress;
-use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, USER, exactly};
+use crate::bmc::command::{ADMINISTRATOR, After, Context, Entry, LAN_CHANNEL, USER, exactly};
 use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
@@ -31,6 +31,9 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
         1 => {
             let [enable] = exactly(value)?;
             sol.enabled = enable & 1 != 0;
+            if !sol.enabled {
+                context.after = After::EndSol;
+            }
         }
         2 => {
             let [bits] = exactly(value)?;

@@ -49,16 +49,16 @@ pub(super) fn change(
         warn!(user = id, "refused: it is the last administrator who can log in");
         CompletionCode::NOT_IN_PRESENT_STATE
     })?;
-    let could = before.enabled && before.lan.messaging && before.password.is_some();
-    let user = users.get(id);
-    let can = user.is_some_and(|now| {
-        now.enabled
-            && now.lan.messaging
-            && now.name == before.name
-            && now.lan.privilege() >= before.lan.privilege()
-    });
-    if could && !can {
-        context.after = After::CloseAllOf(id);
+    let now = users.get(id).cloned().unwrap_or_default();
+    let may = now.may_log_in() && now.lan.privilege() >= before.lan.privilege();
+    let asks = context.session.as_ref().filter(|(_, session)| session.user == id);
+    if changed && (!may || now.name != before.name) {
+        context.after = After::CloseAllOf { user: id, but: None };
+    } else if now.password != before.password {
+        // Who sets his own password goes on with what he is doing.
+        context.after = After::CloseAllOf { user: id, but: asks.map(|(id, _)| *id) };
+    } else if before.sol && !now.sol {
+        context.after = After::EndSolOf(id);
     }
     context.core.changed |= changed;
     Ok(())
@@ -144,15 +144,17 @@ pub(super) fn set_name(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
         return if name.is_empty() { Ok(Vec::new()) } else { Err(CompletionCode::INVALID_FIELD) };
     }
     let taken = |(other, user): (u8, &User)| other != id && user.name == name;
-    if name.contains(&0) || !name.is_empty() && context.core.store.users.iter().any(taken) {
+    if name.iter().any(u8::is_ascii_control)
+        || !name.is_empty() && context.core.store.users.iter().any(taken)
+    {
         return Err(CompletionCode::INVALID_FIELD);
     }
     change(context, id, |user| {
-        user.name = name.to_vec();
         if name.is_empty() {
-            // Whoever gets this slot next must not have his password.
-            user.password = None;
-            user.long_password = false;
+            // Whoever gets this slot next must have nothing of his.
+            *user = User::default();
+        } else {
+            user.name = name.to_vec();
         }
     })?;
     Ok(Vec::new())

@@ -42,8 +42,8 @@ impl Default for SolConfig {
         Self {
             set_in_progress_by: None,
             enabled: true,
-            force_encryption: true,
-            force_authentication: true,
+            force_encryption: false,
+            force_authentication: false,
             privilege: Privilege::OPERATOR.0,
             accumulate_interval_5ms: 1,
             send_threshold: 1,

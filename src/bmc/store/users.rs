@@ -62,13 +62,19 @@ impl Access {
 }
 
 impl User {
-    /// May log in on the LAN as administrator.
-    fn is_administrator(&self) -> bool {
+    /// May log in on the LAN, at some level. There is nobody here to call back.
+    pub(in crate::bmc) fn may_log_in(&self) -> bool {
         self.enabled
             && self.password.is_some()
             && !self.name.is_empty()
             && self.lan.messaging
-            && self.lan.privilege() == Some(Privilege::ADMINISTRATOR)
+            && !self.lan.callback
+            && self.lan.privilege().is_some()
+    }
+
+    /// May log in on the LAN as administrator.
+    fn is_administrator(&self) -> bool {
+        self.may_log_in() && self.lan.privilege() == Some(Privilege::ADMINISTRATOR)
     }
 }
 
@@ -130,15 +136,16 @@ impl Users {
                 change.apply(slot, user, *declared);
             }
         }
-        for index in (0..self.slots.len()).rev() {
-            let (before, rest) = self.slots.split_at_mut(index);
-            let Some(user) = rest.first_mut().filter(|user| !user.name.is_empty()) else {
+        // A name that the profile has taken is lost to whom a client had given it.
+        for index in 0..self.slots.len() {
+            let name = &self.slots[index].name;
+            let of_profile = |index: usize| self.profile[index].0.name == *name;
+            let others = self.slots.iter().enumerate();
+            let taken = others.filter(|(other, user)| *other != index && user.name == *name);
+            if name.is_empty() || of_profile(index) || taken.count() == 0 {
                 continue;
-            };
-            // The profile has taken a name that a client had given to somebody else.
-            if before.iter().any(|other| other.name == user.name) {
-                *user = User::default();
             }
+            self.slots[index] = self.profile[index].0.clone();
         }
     }
 

@@ -127,6 +127,13 @@ impl Check<'_> {
         self.v15(&ipmi.v15);
         if let Some(file) = &ipmi.k_g_file {
             self.path("ipmi.k_g_file", file);
+            // Without K1, nothing in a session depends on K_G; suites 11 and 12 have the password.
+            const WITHOUT: [u8; 6] = [0, 1, 6, 11, 12, 15];
+            let mut without = cipher_suites.iter().filter(|suite| WITHOUT.contains(suite));
+            if let Some(suite) = without.next() {
+                let what = format!("cipher suite {suite} lets in clients that do not know K_G");
+                self.warn("ipmi.k_g_file", what, "leave it out of `ipmi.cipher_suites`");
+            }
         }
         Ipmi {
             port: ipmi.port,

@@ -76,7 +76,6 @@ groups! {
     openipmi,
     ipmi_rs,
     ipmiutil,
-    ipmidetect,
 }
 
 /// Has a test for each file, and the reverse.

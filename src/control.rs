@@ -14,6 +14,8 @@ pub const SOCKET: &str = "control.sock";
 pub enum Request {
     /// How the machine and its BMC are.
     Status,
+    /// How the VM's NICs are connected.
+    Links,
     /// Switch power.
     Power {
         /// What to do.
@@ -27,6 +29,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Status`].
     Status(Status),
+    /// To [`Request::Links`].
+    Links(Vec<Link>),
     /// The power request was accepted.
     Accepted,
     /// It was not; says why.
@@ -58,4 +62,37 @@ pub struct Status {
     pub sol_active: bool,
     /// Datagrams that got no answer since the start.
     pub dropped_datagrams: u64,
+    /// How the VM's NICs are connected.
+    pub links: Vec<Link>,
+}
+
+/// How one of the VM's NICs is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// QEMU's ID of the device.
+    pub nic: String,
+    /// Its address.
+    pub mac: String,
+    /// QEMU's device.
+    pub model: String,
+    /// The container's interface.
+    pub interface: Option<String>,
+    /// How it is connected.
+    pub wiring: String,
+    /// Its TAP device.
+    pub tap: Option<String>,
+    /// The interface is there, and connected.
+    pub connected: bool,
+    /// The guest sees a carrier.
+    pub carrier: bool,
+    /// MTU of the interface in bytes.
+    pub mtu: Option<u32>,
+    /// Packets that went to the guest.
+    pub to_guest_packets: u64,
+    /// Packets that were for the guest, and that it did not take.
+    pub to_guest_dropped: u64,
+    /// Packets that came from the guest.
+    pub from_guest_packets: u64,
+    /// Packets that came from the guest, and were dropped.
+    pub from_guest_dropped: u64,
 }

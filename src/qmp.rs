@@ -42,6 +42,14 @@ pub enum Command {
         #[serde(serialize_with = "expose")]
         password: Secret,
     },
+    /// Gives a network device a carrier, or takes it away.
+    #[serde(rename = "set_link")]
+    SetLink {
+        /// ID of the device.
+        name: String,
+        /// It has one.
+        up: bool,
+    },
     /// Sets a property of a device.
     #[serde(rename = "qom-set")]
     QomSet {

@@ -31,9 +31,9 @@ const LAYERS: [Row; 12] = [
     row("control", &["machine"], &["serde"]),
     row("plan", &["value", "qmp", "profile", "machine"], &["schemars", "serde", "serde_json", "sha2", "shlex", "uuid"]),
     row("bmc", &["value", "wire", "machine", "profile", "plan"], &["aes", "bytes", "cbc", "chacha20", "hmac", "md2", "md5", "rand_core", "serde", "serde_json", "sha1", "sha2", "subtle", "thiserror", "tracing", "zeroize"]),
-    row("host", &["value", "qmp", "machine", "profile", "plan"], &["bytes", "command_fds", "fs_err", "getrandom", "nix", "serde_json", "sha2", "socket2", "thiserror", "tokio", "tracing", "zeroize"]),
+    row("host", &["value", "qmp", "machine", "profile", "plan"], &["bytes", "command_fds", "fs_err", "futures_util", "getrandom", "nix", "rtnetlink", "serde", "serde_json", "sha2", "socket2", "thiserror", "tokio", "tracing", "zeroize"]),
     row("runtime", &["value", "qmp", "machine", "profile", "control", "plan", "bmc", "host"], &["fs_err", "serde_json", "tokio", "tracing"]),
-    row("cli", &["machine", "profile", "control", "plan", "host", "runtime"], &["clap", "clap_complete", "clap_mangen", "fs_err", "serde_json", "similar", "tracing", "tracing_subscriber"]),
+    row("cli", &["machine", "profile", "control", "plan", "host", "runtime"], &["clap", "clap_complete", "clap_mangen", "fs_err", "serde", "serde_json", "similar", "tracing", "tracing_subscriber"]),
     row("main", &["cli"], &["qemu_bmc"]),
 ];
 

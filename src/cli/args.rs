@@ -133,6 +133,13 @@ pub(super) enum CtlRequest {
         #[arg(long)]
         json: bool,
     },
+    /// How the VM's NICs are connected.
+    #[command(after_help = "Example: qemu-bmc ctl links")]
+    Links {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Switch power.
     #[command(after_help = "Example: qemu-bmc ctl power soft --profile node1.toml")]
     Power {

@@ -1,14 +1,17 @@
 //! `ctl` and `health`: clients of the control socket.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::cli::args::{CtlRequest, PowerAction};
 use crate::cli::{FAILURE, output};
-use crate::control::{Request, Response, Status};
+use crate::control::{Link, Request, Response, Status};
 use crate::machine::{self, Power};
 
 /// How long the program may take to answer.
@@ -17,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
     let (request, as_json) = match request {
         CtlRequest::Status { json } => (Request::Status, json),
+        CtlRequest::Links { json } => (Request::Links, json),
         CtlRequest::Power { action } => (Request::Power { request: power(action) }, false),
     };
     match ask(socket, request) {
-        Ok(Response::Status(status)) if as_json => match serde_json::to_string(&status) {
-            Ok(text) => output::print(&(text + "\n")),
-            Err(error) => fail(&error.to_string()),
-        },
+        Ok(Response::Status(status)) if as_json => print_json(&status),
         Ok(Response::Status(status)) => output::print(&status_text(&status)),
+        Ok(Response::Links(links)) if as_json => print_json(&links),
+        Ok(Response::Links(links)) => output::print(&links_text(&links)),
         Ok(Response::Accepted) => ExitCode::SUCCESS,
         Ok(Response::Refused(reason)) => fail(&format!("refused: {reason}")),
         Err(error) => fail(&unreachable(socket, &error)),
@@ -39,6 +42,43 @@ pub(super) fn health(socket: &Path) -> ExitCode {
         Ok(_) => fail("the BMC does not answer"),
         Err(error) => fail(&unreachable(socket, &error)),
     }
+}
+
+fn print_json(answer: &impl Serialize) -> ExitCode {
+    match serde_json::to_string(answer) {
+        Ok(text) => output::print(&(text + "\n")),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn links_text(links: &[Link]) -> String {
+    let mut out = String::new();
+    for link in links {
+        let Link { nic, mac, model, interface, wiring, .. } = link;
+        let with = interface.as_ref().map_or(String::new(), |name| format!(" with {name}"));
+        let _ = writeln!(out, "{nic}  {mac}  {model}  {wiring}{with}");
+        if let Some(tap) = &link.tap {
+            let state = match (link.connected, link.carrier) {
+                (false, _) => "the interface is not there",
+                (true, false) => "connected, no carrier",
+                (true, true) => "connected, carrier",
+            };
+            let mtu = link.mtu.map_or(String::new(), |mtu| format!(", MTU {mtu}"));
+            let _ = writeln!(out, "  {tap}: {state}{mtu}");
+            let _ = writeln!(
+                out,
+                "  to the guest {} packets, {} dropped; from it {}, {} dropped",
+                link.to_guest_packets,
+                link.to_guest_dropped,
+                link.from_guest_packets,
+                link.from_guest_dropped
+            );
+        }
+    }
+    if links.is_empty() {
+        out.push_str("no NIC\n");
+    }
+    out
 }
 
 fn fail(message: &str) -> ExitCode {
@@ -100,5 +140,5 @@ fn status_text(status: &Status) -> String {
     lines.push(format!("ipmi      UDP port {}, {} sessions", status.ipmi_port, status.sessions));
     lines.push(format!("sol       {}", if status.sol_active { "active" } else { "free" }));
     lines.push(format!("dropped   {} datagrams", status.dropped_datagrams));
-    lines.join("\n") + "\n"
+    lines.join("\n") + "\n\n" + &links_text(&status.links)
 }

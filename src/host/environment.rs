@@ -68,3 +68,20 @@ pub fn ambient() -> Ambient {
             .or_else(|| Some(home()?.join(".local/state"))),
     }
 }
+
+/// How many links containerlab says that this node gets.
+#[must_use]
+pub(super) fn clab_links() -> Option<u32> {
+    variable("CLAB_INTFS")?.parse().ok()
+}
+
+/// Whether this process may change its network namespace.
+#[must_use]
+pub(super) fn has_net_admin() -> bool {
+    /// Bit of `CAP_NET_ADMIN` (capabilities(7), linux/capability.h).
+    const NET_ADMIN: u32 = 12;
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & 1 << NET_ADMIN != 0)
+}

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::host::environment;
+use crate::host::tap::TUN;
 use crate::plan::facts::{Access, FileFact, HostFacts, OverlayFact, RunAs, UefiFiles};
 use crate::plan::qemu::overlay_path;
 use crate::profile::Profile;
@@ -112,6 +113,31 @@ pub fn probe(profile: &Profile) -> HostFacts {
         qemu,
         files,
         bad_password_files,
+        interfaces: interfaces(),
+        clab_links: environment::clab_links(),
+        tap: tap(),
+    }
+}
+
+/// Names of the interfaces in this network namespace.
+fn interfaces() -> Vec<String> {
+    let names = nix::net::if_::if_nameindex();
+    let names = names.iter().flat_map(|names| names.iter());
+    names.map(|interface| interface.name().to_string_lossy().into_owned()).collect()
+}
+
+/// Whether TAP devices can be made here.
+fn tap() -> Access {
+    match std::fs::OpenOptions::new().read(true).write(true).open(TUN) {
+        Err(error) => Access::Unusable {
+            reason: format!("{TUN}: {error}"),
+            help: format!("start the container with `--device {TUN}`"),
+        },
+        Ok(_) if !environment::has_net_admin() => Access::Unusable {
+            reason: "the network may not be changed: the capability NET_ADMIN is missing".into(),
+            help: "start the container with `--cap-add NET_ADMIN`".into(),
+        },
+        Ok(_) => Access::Usable,
     }
 }
 

@@ -5,9 +5,12 @@ pub mod dirs;
 pub mod environment;
 pub mod facts;
 pub mod lan;
+pub mod netlink;
 pub mod process;
 pub mod qmp;
+pub mod tap;
 pub mod udp;
+pub mod wiring;
 
 use std::time::{Instant, SystemTime};
 

@@ -16,10 +16,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
+use crate::host::tap::Tap;
 use crate::host::{dirs, environment};
 use crate::machine::boot::BootOrder;
 use crate::plan::qemu::{
-    CONSOLE_FD, CreateDisk, HandedFile, QMP_FD, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
+    CONSOLE_FD, CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
 };
 use crate::plan::{QemuPlan, RunAs};
 
@@ -54,7 +55,7 @@ pub struct Exit {
 ///
 /// # Errors
 /// In words, for an operator.
-pub fn spawn(plan: &QemuPlan, order: &BootOrder) -> Result<Process, String> {
+pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process, String> {
     let QemuPlan { binary, swtpm, run_as, user_qmp, .. } = plan;
     let run_as = run_as.as_ref();
     let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
@@ -72,6 +73,9 @@ pub fn spawn(plan: &QemuPlan, order: &BootOrder) -> Result<Process, String> {
     for file in plan.handed_files() {
         let opened = open(&file).map_err(|error| format!("{}: {error}", file.path.display()))?;
         descriptors.push((opened, file.fd));
+    }
+    for (queue, fd) in taps.iter().flat_map(|tap| &tap.queues).zip(FIRST_TAP_FD..) {
+        descriptors.push((queue.try_clone().map_err(failed)?, fd));
     }
     let mut swtpm_pid = None;
     if let Some(Swtpm { binary, state_dir, argv }) = swtpm {

@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod driver;
+pub mod wires;
 
 use serde::{Deserialize, Serialize};
 

@@ -38,6 +38,12 @@ pub struct HostFacts {
     pub disk_bytes: BTreeMap<PathBuf, u64>,
     /// The kept overlays that are there.
     pub overlays: BTreeMap<PathBuf, OverlayFact>,
+    /// Names of the network interfaces that are there.
+    pub interfaces: Vec<String>,
+    /// How many links containerlab gives this node, eth1 included (`CLAB_INTFS`).
+    pub clab_links: Option<u32>,
+    /// Whether TAP devices can be made, or why not.
+    pub tap: Access,
     /// Password files that cannot be used, and why.
     pub bad_password_files: BTreeMap<PathBuf, String>,
 }

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod ipmi;
 mod lan;
 mod make;
+mod network;
 mod preconditions;
 pub mod qemu;
 
@@ -22,13 +23,14 @@ pub use facts::{HostFacts, RunAs};
 pub use ipmi::IpmiPlan;
 pub use lan::LanIdentity;
 pub use make::{Made, make};
+pub use network::{NetworkPlan, NicPlan, Step};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
 
 use crate::machine::driver;
 use crate::profile::Profile;
-use crate::profile::document::{NicModel, Restore, SoftPolicy, Wiring};
-use crate::value::{MacAddr, MachineName};
+use crate::profile::document::{Restore, SoftPolicy};
+use crate::value::MachineName;
 
 /// All that the runtime does.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -68,32 +70,6 @@ pub struct Identity {
     pub sku: Option<String>,
 }
 
-/// The VM's NICs.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct NetworkPlan {
-    /// In the order of their PCI addresses.
-    pub nics: Vec<NicPlan>,
-}
-
-/// One NIC.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct NicPlan {
-    /// QEMU's ID of device and back end.
-    pub id: String,
-    /// How it is connected.
-    pub wiring: Wiring,
-    /// What the guest sees.
-    pub model: NicModel,
-    /// Its address.
-    pub mac: MacAddr,
-    /// MTU that the guest is told, in bytes.
-    pub mtu: Option<u16>,
-    /// It has a boot ROM.
-    pub boot_rom: bool,
-    /// A boot ROM in place of QEMU's.
-    pub rom_file: Option<PathBuf>,
-}
-
 /// Power policies.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PowerPlan {
@@ -125,7 +101,7 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
         asset_tag: declared.asset_tag.clone(),
         sku: declared.sku.clone(),
     };
-    let network = NetworkPlan::render(profile);
+    let network = NetworkPlan::render(profile, facts);
     Plan {
         qemu: QemuPlan::render(profile, facts, &identity, &network),
         ipmi: IpmiPlan::render(profile, &identity),
@@ -141,25 +117,6 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
         run_dir: profile.run_dir.clone(),
         state_dir: profile.state_dir.clone(),
         identity,
-    }
-}
-
-impl NetworkPlan {
-    fn render(profile: &Profile) -> Self {
-        let nic = |(index, nic): (usize, &crate::profile::document::Nic)| {
-            let id = format!("nic{index}");
-            let mac = nic.mac.unwrap_or_else(|| MacAddr::derived(profile.name.as_str(), &id));
-            NicPlan {
-                id,
-                wiring: nic.wiring,
-                model: nic.model,
-                mac,
-                mtu: nic.mtu,
-                boot_rom: nic.boot_rom,
-                rom_file: nic.rom_file.clone(),
-            }
-        };
-        Self { nics: profile.nics.iter().enumerate().map(nic).collect() }
     }
 }
 
@@ -212,14 +169,7 @@ impl Plan {
         for line in self.qemu.lines() {
             let _ = writeln!(out, "    {line}");
         }
-        let _ = writeln!(out, "\nnetwork");
-        for NicPlan { id, wiring, model, mac, .. } in &self.network.nics {
-            let Wiring::User = wiring;
-            let _ = writeln!(out, "  {id}  {mac}  {}  user", model.driver());
-        }
-        if self.network.nics.is_empty() {
-            let _ = writeln!(out, "  no NIC");
-        }
+        out.push_str(&self.network.text());
         out.push_str(&self.ipmi.text());
         let power = &self.power;
         let restore = match power.restore {
@@ -241,8 +191,9 @@ impl Plan {
 
     /// For a shell: the same machine without its BMC, with the console on the terminal.
     ///
-    /// The two descriptors that only the program can hand on are replaced: the serial port's by the
-    /// terminal, the private monitor's by nothing.
+    /// The descriptors that only the program can hand on are replaced: the serial port's by the
+    /// terminal, the private monitor's by nothing, those of TAP devices by their names. Nothing
+    /// connects these with the interfaces.
     #[must_use]
     pub fn shell(&self) -> String {
         let quoted = |words: &[&str]| {
@@ -266,6 +217,19 @@ impl Plan {
             ));
             tpm_socket = Some(text(&socket).replace(',', ",,"));
         }
+        let netdev = |line: &str| {
+            let is_of = |nic: &&NicPlan| {
+                line.starts_with(&format!("-netdev '{{\"type\":\"tap\",\"id\":\"{}\",", nic.id))
+            };
+            let nic = self.network.nics.iter().find(is_of)?;
+            let list = format!(
+                "tap,id={},ifname={},script=no,downscript=no,queues={}",
+                nic.id,
+                nic.tap()?,
+                nic.queues
+            );
+            Some(quoted(&["-netdev", &list]))
+        };
         let switches = self.qemu.lines().map(|line| match line.as_str() {
             "-chardev 'socket,id=console0,fd=4'" => {
                 "-chardev 'stdio,id=console0,signal=off'".into()
@@ -280,7 +244,7 @@ impl Plan {
                 let socket = tpm_socket.as_deref().unwrap_or_default();
                 quoted(&["-chardev", &format!("socket,id=tpm0-emulator,path={socket}")])
             }
-            _ => line,
+            other => netdev(other).unwrap_or(line),
         });
         let program = quoted(&[&text(&self.qemu.binary)]);
         let command: Vec<String> = std::iter::once(program).chain(switches).collect();

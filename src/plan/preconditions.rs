@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::plan::NetworkPlan;
 use crate::plan::facts::{Access, FileFact, HostFacts};
 use crate::plan::qemu::overlay_path;
 use crate::profile::check::{Disk, Password};
@@ -51,6 +52,7 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
         let help = "put VNC's password into it, or leave `password_file` out";
         findings.push(Finding::error(at, message).with_help(help));
     }
+    findings.extend(taps(profile, facts));
     for (index, nic) in profile.nics.iter().enumerate() {
         if let Some(path) = &nic.rom_file {
             findings.extend(needed(&format!("nics.{index}.rom_file"), path, facts));
@@ -88,6 +90,26 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
     }
     findings.extend(qemu(profile, sources, facts));
     findings
+}
+
+/// What NICs with interfaces need.
+fn taps(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
+    let network = NetworkPlan::render(profile, facts);
+    let first = network.nics.iter().position(|nic| nic.interface.is_some());
+    let key = |index: usize| {
+        let key = if profile.nics_automatic {
+            "nics".to_owned()
+        } else {
+            format!("nics.{index}.interface")
+        };
+        At::Key(Key::from(key))
+    };
+    let (Some(index), Access::Unusable { reason, help }) = (first, &facts.tap) else {
+        return None;
+    };
+    let message = format!("an interface cannot become the VM's: {reason}");
+    let help = format!("{help}, or use no NIC with an interface (VM_NETWORKS=none)");
+    Some(Finding::host(key(index), message).with_help(help))
 }
 
 fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {

@@ -19,6 +19,7 @@ use crate::profile::sources::{Key, Layer, Origin, Sources};
 use crate::profile::text::{self, Format, Places, Read, Unreadable};
 use crate::profile::tree::{keys, nest, put, remove};
 use crate::profile::variables::{self, Convert, VARIABLES, Variable};
+use crate::value::InterfaceName;
 
 /// What the defaults depend on.
 #[derive(Clone, Debug, Default)]
@@ -188,9 +189,17 @@ impl Merge {
             }
             Convert::Networks => match text.trim() {
                 "none" => Ok(Value::from(Vec::<Value>::new())),
-                _ => Err("container interfaces cannot be wired to the VM by this version; \
-                          write `none`, or use a `[[nics]]` entry with `wiring = \"user\"`"
-                    .to_owned()),
+                names => {
+                    let names = names.split(',').map(str::trim);
+                    let nics: Result<Vec<Value>, String> = names
+                        .map(|name| {
+                            let name: InterfaceName = name.parse()?;
+                            let name = Value::from(name.as_str());
+                            Ok(Value::from(Dict::from([("interface".to_owned(), name)])))
+                        })
+                        .collect();
+                    nics.map(Value::from)
+                }
             },
             Convert::ShellWords => match shlex::split(text) {
                 Some(words) => Ok(Value::from(words)),

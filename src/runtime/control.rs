@@ -11,13 +11,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::control::{Request, Response, Status};
-use crate::runtime::{bmc, machine};
+use crate::control::{Link, Request, Response, Status};
+use crate::plan::NetworkPlan;
+use crate::runtime::{bmc, machine, network};
 
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 64 * 1024;
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the network's part of the status may take.
+const NETWORK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What does not change.
 #[derive(Clone)]
@@ -25,6 +29,7 @@ pub(super) struct About {
     pub(super) name: String,
     pub(super) uuid: String,
     pub(super) ipmi_port: u16,
+    pub(super) network: NetworkPlan,
 }
 
 /// Opens the socket, for this user only.
@@ -40,6 +45,7 @@ pub(super) async fn serve(
     about: About,
     bmc: mpsc::Sender<bmc::Input>,
     machine: mpsc::UnboundedSender<machine::Input>,
+    network: mpsc::UnboundedSender<network::Input>,
 ) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -48,8 +54,9 @@ pub(super) async fn serve(
             continue;
         };
         let (about, bmc, machine) = (about.clone(), bmc.clone(), machine.clone());
+        let network = network.clone();
         tokio::task::spawn_local(async move {
-            match timeout(PATIENCE, answer(stream, about, bmc, machine)).await {
+            match timeout(PATIENCE, answer(stream, about, bmc, machine, network)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "control connection"),
                 Err(_) => debug!("control connection: too slow"),
@@ -63,12 +70,14 @@ async fn answer(
     about: About,
     bmc: mpsc::Sender<bmc::Input>,
     machine: mpsc::UnboundedSender<machine::Input>,
+    network: mpsc::UnboundedSender<network::Input>,
 ) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read).take(MAX_REQUEST).read_line(&mut line).await?;
     let response = match serde_json::from_str(&line) {
-        Ok(Request::Status) => status(about, &bmc, &machine).await.map(Response::Status),
+        Ok(Request::Status) => status(about, &bmc, &machine, &network).await.map(Response::Status),
+        Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
         Ok(Request::Power { request }) => power(request, &machine).await,
         Err(error) => Some(Response::Refused(format!("not a request: {error}"))),
     };
@@ -90,17 +99,33 @@ async fn power(
     })
 }
 
+/// How the NICs are connected.
+async fn links(
+    about: &About,
+    network: &mpsc::UnboundedSender<network::Input>,
+) -> Option<Vec<Link>> {
+    let (reply, answer) = oneshot::channel();
+    if network.send(network::Input::Query(reply)).is_err() {
+        // None has an interface, so nobody follows any.
+        return Some(about.network.nics.iter().map(network::without_interface).collect());
+    }
+    answer.await.ok()
+}
+
 /// Asks both owners; the BMC's answer proves that its loop turns.
 async fn status(
     about: About,
     bmc: &mpsc::Sender<bmc::Input>,
     machine: &mpsc::UnboundedSender<machine::Input>,
+    network: &mpsc::UnboundedSender<network::Input>,
 ) -> Option<Status> {
     let (reply, bmc_answer) = oneshot::channel();
     bmc.send(bmc::Input::Query(reply)).await.ok()?;
     let (reply, machine_answer) = oneshot::channel();
     machine.send(machine::Input::Query(reply)).ok()?;
     let (bmc, machine) = (bmc_answer.await.ok()?, machine_answer.await.ok()?);
+    // Whether the BMC is well does not depend on the kernel's network.
+    let links = timeout(NETWORK_PATIENCE, links(&about, network)).await.ok().flatten();
     Some(Status {
         name: about.name,
         uuid: about.uuid,
@@ -113,5 +138,6 @@ async fn status(
         sessions: bmc.sessions,
         sol_active: bmc.sol_active,
         dropped_datagrams: bmc.dropped,
+        links: links.unwrap_or_default(),
     })
 }

@@ -1,6 +1,6 @@
 //! The power state machine with its process: carries out effects, feeds back what happens.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::PipeReader;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::host::process::{self, Exit};
 use crate::host::qmp::Qmp;
+use crate::host::tap::Tap;
 use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
@@ -44,6 +45,20 @@ pub(super) enum Input {
     CycleInterval(Duration),
     /// Send a break on the serial port.
     Break,
+    /// A NIC has a carrier now, or has lost it.
+    Carrier {
+        /// QEMU's ID of the device.
+        id: String,
+        /// It has.
+        up: bool,
+    },
+    /// What a NIC is to tell its guest when the machine is switched on.
+    HostMtu {
+        /// QEMU's ID of the device.
+        id: String,
+        /// MTU in bytes.
+        mtu: u32,
+    },
     /// The program is to end.
     End,
     /// Somebody wants to know.
@@ -82,6 +97,9 @@ struct Running {
 struct Machine {
     plan: Plan,
     vnc_password: Option<Secret>,
+    taps: Vec<Tap>,
+    /// NICs with an interface, by ID: whether they have a carrier.
+    carriers: BTreeMap<String, bool>,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -99,6 +117,7 @@ struct Machine {
 pub(super) async fn run(
     plan: Plan,
     vnc_password: Option<Secret>,
+    taps: Vec<Tap>,
     mut inbox: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
     bmc: mpsc::Sender<bmc::Input>,
@@ -112,9 +131,13 @@ pub(super) async fn run(
         }
     };
     let driver = Driver::new(plan.power.driver(&plan.qemu));
+    let with_tap = plan.network.nics.iter().filter(|nic| nic.interface.is_some());
+    let carriers = with_tap.map(|nic| (nic.id.clone(), false)).collect();
     let mut machine = Machine {
         plan,
         vnc_password,
+        taps,
+        carriers,
         driver,
         running: None,
         ending: false,
@@ -188,6 +211,17 @@ impl Machine {
                     running.qmp.send(Command::ChardevSendBreak { id });
                 }
             }
+            Input::Carrier { id, up } => {
+                self.send(Command::SetLink { name: id.clone(), up });
+                self.carriers.insert(id, up);
+            }
+            Input::HostMtu { id, mtu } => {
+                let told =
+                    self.plan.network.nics.iter().any(|nic| nic.id == id && nic.mtu.is_none());
+                if told {
+                    self.plan.qemu.set_host_mtu(&id, mtu);
+                }
+            }
             Input::End => {
                 self.ending = true;
                 self.drive(|driver, effects| driver.handle_end(host::now(), effects)).await
@@ -238,6 +272,12 @@ impl Machine {
             }
             Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
                 (Some(Command::QmpCapabilities), Ok(_)) => {
+                    // QEMU begins with a carrier everywhere.
+                    let without = self.carriers.iter().filter(|(_, up)| !**up);
+                    let without: Vec<String> = without.map(|(id, _)| id.clone()).collect();
+                    for name in without {
+                        self.send(Command::SetLink { name, up: false });
+                    }
                     if let Some(password) = self.vnc_password.clone() {
                         self.send(Command::SetPassword { protocol: "vnc", password });
                     }
@@ -326,7 +366,7 @@ impl Machine {
     async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
-        let process = process::spawn(&self.plan.qemu, order)?;
+        let process = process::spawn(&self.plan.qemu, order, &self.taps)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));

@@ -16,6 +16,7 @@ mod bmc;
 mod console;
 mod control;
 mod machine;
+mod network;
 mod save;
 
 use std::io;
@@ -73,6 +74,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let udp = bind(&plan).map_err(fail)?;
     vnc_port_is_free(&plan).map_err(fail)?;
     prepare_files(&plan).map_err(fail)?;
+    let prepared = network::prepare(&plan.network, &plan.run_dir).await.map_err(fail)?;
+    let (network, taps) = prepared.map_or((None, Vec::new()), |(ready, taps)| (Some(ready), taps));
     // A socket of a program that died: nobody else can have it, the directory is ours.
     let control_path = plan.run_dir.join(SOCKET);
     let control = dirs::remove(&control_path)
@@ -89,6 +92,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
+    let (network_sender, network_inbox) = mpsc::unbounded_channel();
 
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
     if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
@@ -119,17 +123,26 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         name: plan.identity.name.to_string(),
         uuid: plan.identity.uuid.to_string(),
         ipmi_port: plan.ipmi.port,
+        network: plan.network.clone(),
     };
     tokio::task::spawn_local(control::serve(
         control,
         about,
         bmc_sender.clone(),
         machine_sender.clone(),
+        network_sender.clone(),
     ));
+    if let Some(network) = network {
+        let machine = machine_sender.clone();
+        tokio::task::spawn_local(network::run(network, network_inbox, machine));
+    } else {
+        drop(network_inbox);
+    }
     let run_dir = plan.run_dir.clone();
     let mut machine = tokio::task::spawn_local(machine::run(
         plan,
         vnc_password,
+        taps,
         machine_inbox,
         machine_sender.clone(),
         bmc_sender.clone(),
@@ -145,6 +158,10 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
                 // With the engine goes the last who could have something to save.
                 serving.abort();
                 let _ = timeout(LAST_WORDS, &mut saving).await;
+                let (reply, restored) = oneshot::channel();
+                if network_sender.send(network::Input::End(reply)).is_ok() {
+                    let _ = timeout(LAST_WORDS, restored).await;
+                }
                 clean_up(&run_dir);
                 return result.map_err(|error| {
                     fail(host(At::Nowhere, format!("the power machine failed: {error}")))

@@ -5,6 +5,7 @@
 mod bmc_key;
 mod boot;
 mod image;
+mod interface;
 mod mac;
 mod name;
 mod secret;
@@ -13,6 +14,7 @@ mod size;
 pub use bmc_key::BmcKey;
 pub use boot::BootDevice;
 pub use image::{ImageFormat, Sha256Sum};
+pub use interface::InterfaceName;
 pub use mac::MacAddr;
 pub use name::MachineName;
 pub use secret::Secret;

@@ -114,6 +114,12 @@ impl Case {
     }
 
     /// What the program makes of it on its host.
+    /// The host that the case is for.
+    #[allow(dead_code, reason = "for the end-to-end tests")]
+    pub(crate) fn host(&self) -> HostFacts {
+        self.facts.host(&merge(&self.inputs).document)
+    }
+
     pub(crate) fn make(&self) -> Made {
         let document = merge(&self.inputs).document;
         let facts = self.facts.host(&document);
@@ -169,6 +175,11 @@ pub(crate) struct Facts {
     sha256: BTreeMap<PathBuf, Sha256Sum>,
     /// Sizes of the disks below overlays.
     disk_bytes: BTreeMap<PathBuf, u64>,
+    /// Network interfaces; not given: `lo` and `eth0`.
+    interfaces: Option<Vec<String>>,
+    clab_links: Option<u32>,
+    /// Why TAP devices cannot be made.
+    tap: Option<Unusable>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -319,6 +330,15 @@ impl Facts {
             overlays: BTreeMap::new(),
             files,
             bad_password_files: self.bad_password_files.clone(),
+            interfaces: self
+                .interfaces
+                .clone()
+                .unwrap_or_else(|| ["lo", "eth0"].map(str::to_owned).into()),
+            clab_links: self.clab_links,
+            tap: match self.tap.clone() {
+                None => Access::Usable,
+                Some(Unusable { reason, help }) => Access::Unusable { reason, help },
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::command::{Output, run, tool};
 use crate::machine::{Machine, PASSWORD, USER};
 use crate::terminal::Terminal;
 
-const SOL_READY: &str = "[SOL Session operational.  Use ~? for help]\r\n";
+pub(crate) const SOL_READY: &str = "[SOL Session operational.  Use ~? for help]\r\n";
 
 /// ipmitool's `-U … -P …` and FreeIPMI's `-u … -p …`.
 #[derive(Clone, Copy)]

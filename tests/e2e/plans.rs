@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, geteuid};
+use qemu_bmc::host::tap::Tap;
 use qemu_bmc::host::{dirs, facts, process};
 use qemu_bmc::machine::boot::boot_order;
 use qemu_bmc::plan::facts::FileFact;
-use qemu_bmc::plan::{Plan, make};
+use qemu_bmc::plan::{HostFacts, Plan, make};
 use qemu_bmc::profile::diagnostic::render;
 use qemu_bmc::profile::{Document, Key, Merged, load, merge};
 use qemu_bmc::qmp::{Command, Request};
@@ -124,7 +125,11 @@ impl Stand<'_> {
         set("qemu.extra_args", &toml::Value::from(extra_args).to_string());
         // Tests never use KVM.
         set("machine.accel", "tcg");
-        let made = make(load(&inputs, Vec::new()), true, facts::probe);
+        let made = make(load(&inputs, Vec::new()), true, |profile| {
+            let told = self.case.host();
+            let (interfaces, clab_links) = (told.interfaces, told.clab_links);
+            HostFacts { interfaces, clab_links, ..facts::probe(profile) }
+        });
         let findings = render(&made.findings, &made.sources, false);
         made.plan.map(|(_, plan)| plan).ok_or(findings)
     }
@@ -224,7 +229,14 @@ fn carry_out(plan: &Plan) -> Result<(), String> {
         dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| error.to_string())?;
     }
     let order = boot_order(&plan.qemu.boot_order, None);
-    let process = process::spawn(&plan.qemu, &order)?;
+    // Under names that no other test has.
+    let with_tap = plan.network.nics.iter().filter(|nic| nic.interface.is_some());
+    let taps = with_tap.enumerate().map(|(number, nic)| {
+        let name = format!("qbp{}-{number}", std::process::id());
+        Tap::open(&name, nic.queues).map_err(|error| format!("{name}: {error}"))
+    });
+    let taps = taps.collect::<Result<Vec<_>, _>>()?;
+    let process = process::spawn(&plan.qemu, &order, &taps)?;
     let mut children = Children(process.swtpm.into_iter().chain([process.pid]).collect());
     let talked = talk(process.qmp, plan);
     if talked.is_err() {

@@ -37,6 +37,9 @@ pub const SWTPM_FD: i32 = 3;
 pub const USER_QMP_FD: i32 = 6;
 /// The first file descriptor of a file that QEMU may not open itself.
 const FIRST_FILE_FD: i32 = 7;
+/// The file descriptor of the first queue of the first TAP device; the others follow. Beyond those of
+/// files.
+pub const FIRST_TAP_FD: i32 = 256;
 /// ID of the character device of the first serial port.
 pub const CONSOLE_CHARDEV: &str = "console0";
 /// Name of the QMP socket for the user's own tools, in the run directory.
@@ -205,6 +208,18 @@ impl QemuPlan {
         self.switches_with(&boot_order(&self.boot_order, None))
             .into_iter()
             .map(|switch| words(&switch.arguments()))
+    }
+
+    /// Tells the guest this MTU, if the profile says none.
+    pub fn set_host_mtu(&mut self, id: &str, mtu: u32) {
+        for switch in &mut self.switches {
+            if let Switch::Json("-device", entries) = switch
+                && entries.get("id").and_then(Value::as_str) == Some(id)
+                && entries.get("driver").and_then(Value::as_str) == Some("virtio-net-pci")
+            {
+                entries.insert("host_mtu".into(), mtu.into());
+            }
+        }
     }
 
     /// The QMP commands that make the next reset boot in this order.

@@ -54,6 +54,8 @@ pub struct Profile {
     pub kernel: Option<Kernel>,
     /// NICs.
     pub nics: Vec<Nic>,
+    /// Nobody says which NICs: the container's interfaces decide.
+    pub nics_automatic: bool,
     /// A TPM.
     pub tpm: Option<Tpm>,
     /// A random number generator.
@@ -217,6 +219,7 @@ impl Check<'_> {
             cdroms,
             kernel,
             nics: document.nics.clone(),
+            nics_automatic: self.sources.is_default(&Key::from("nics")),
             tpm: document.tpm.clone(),
             rng: document.rng,
             vnc,

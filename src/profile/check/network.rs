@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Check;
-use crate::profile::document::{DiskBus, Document, Nic, NicModel};
+use crate::profile::document::{DiskBus, Document, Nic, NicModel, Wiring};
 
 /// Most NICs.
 const MAX_NICS: usize = 24;
@@ -17,7 +17,18 @@ impl Check<'_> {
             self.error("nics", format!("{} NICs", nics.len()), format!("at most {MAX_NICS}"));
         }
         let mut seen = BTreeMap::new();
+        let mut interfaces = BTreeMap::new();
         for (index, nic) in nics.iter().enumerate() {
+            self.wiring(index, nic);
+            if let Some(name) = &nic.interface
+                && let Some(first) = interfaces.insert(name, index)
+            {
+                self.error(
+                    &format!("nics.{index}.interface"),
+                    format!("nics[{first}] and nics[{index}] have the same interface, {name}"),
+                    "each NIC needs an interface of its own",
+                );
+            }
             if let Some(mac) = nic.mac
                 && let Some(first) = seen.insert(mac, index)
             {
@@ -52,6 +63,40 @@ impl Check<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// What it is connected with, and how.
+    fn wiring(&mut self, index: usize, nic: &Nic) {
+        let key = |name: &str| format!("nics.{index}.{name}");
+        match (&nic.interface, nic.wiring()) {
+            (Some(name), Wiring::User) => self.error(
+                &key("wiring"),
+                format!("nics[{index}] has the interface {name}, and its `wiring` is `user`"),
+                "leave one of them out: `user` is QEMU's own network, with no interface",
+            ),
+            (_, Wiring::Macvtap) => self.error(
+                &key("wiring"),
+                format!(
+                    "nics[{index}] has the wiring `macvtap`, which this version does not serve"
+                ),
+                "use `tc`, which passes on as much",
+            ),
+            (None, wiring @ (Wiring::Tc | Wiring::Bridge | Wiring::Auto)) => self.error(
+                &key("wiring"),
+                format!("nics[{index}] has the wiring `{}`, and no `interface`", wiring.word()),
+                "name the container's interface, for example `interface = \"eth2\"`",
+            ),
+            _ => {}
+        }
+        self.range(&key("queues"), nic.queues.into(), 1, 8);
+        self.range(&key("speed_mbps"), nic.speed_mbps, 1, 400_000);
+        if nic.queues > 1 && (nic.model != NicModel::Virtio || nic.interface.is_none()) {
+            self.error(
+                &key("queues"),
+                format!("nics[{index}] has {} `queues`", nic.queues),
+                "only a `virtio` NIC with an `interface` can have more than one",
+            );
         }
     }
 

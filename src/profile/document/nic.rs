@@ -5,27 +5,43 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::value::MacAddr;
+use crate::value::{InterfaceName, MacAddr};
 
 /// A network interface of the VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nic {
-    /// How it is connected.
-    #[schemars(example = &"user")]
-    pub wiring: Wiring,
+    /// The container's interface that it is connected with; one that is not there yet is waited for,
+    /// with the guest's link down. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"eth2")]
+    pub interface: Option<InterfaceName>,
+    /// How it is connected. Default: `tc` with an `interface`, else `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"bridge")]
+    pub wiring: Option<Wiring>,
     /// What the guest sees.
     #[schemars(example = &"e1000e")]
     pub model: NicModel,
-    /// MAC address. Default: derived from the machine's name and the NIC's place in the list.
+    /// MAC address. Default: derived from the machine's name and that of the interface, or the NIC's
+    /// place in the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"52:54:00:12:34:56")]
     pub mac: Option<MacAddr>,
-    /// MTU in bytes that the guest is told to use (model `virtio` only). Default: the guest is not
-    /// told.
+    /// MTU in bytes that the guest is told to use (model `virtio` only). Default: that of the
+    /// interface when the machine is switched on; without an interface the guest is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 68, max = 65535), example = 1500)]
     pub mtu: Option<u16>,
+    /// Queues, each with a processor of the guest's (model `virtio` with an `interface` only).
+    #[schemars(range(min = 1, max = 8), example = 2)]
+    pub queues: u16,
+    /// Speed in Mbit/s that the guest is told (model `virtio` only). LACP aggregates no ports without.
+    #[schemars(range(min = 1, max = 400000), example = 1000)]
+    pub speed_mbps: u32,
+    /// Duplex mode that the guest is told (model `virtio` only).
+    #[schemars(example = &"half")]
+    pub duplex: Duplex,
     /// The firmware can boot from the network by this NIC: it has a boot ROM, and a place in the
     /// boot order.
     #[schemars(example = false)]
@@ -39,10 +55,14 @@ pub struct Nic {
 impl Default for Nic {
     fn default() -> Self {
         Self {
-            wiring: Wiring::User,
+            interface: None,
+            wiring: None,
             model: NicModel::Virtio,
             mac: None,
             mtu: None,
+            queues: 1,
+            speed_mbps: 10_000,
+            duplex: Duplex::Full,
             boot_rom: true,
             rom_file: None,
         }
@@ -53,8 +73,61 @@ impl Default for Nic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Wiring {
+    /// Every frame is passed on, both ways (traffic control, redirect): LLDP, LACP, STP and pause
+    /// frames, too.
+    Tc,
+    /// A Linux bridge, which passes on all but pause frames and malformed ones.
+    Bridge,
+    /// A macvtap device of the interface; not served by this version.
+    Macvtap,
+    /// `tc` where the kernel has it, else `bridge`, with a warning.
+    Auto,
     /// QEMU's user-mode network: the guest reaches out, with DHCP and DNS; nothing reaches in.
     User,
+}
+
+/// Duplex mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Duplex {
+    /// Half.
+    Half,
+    /// Full.
+    Full,
+}
+
+impl Duplex {
+    /// QEMU's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Half => "half",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl Wiring {
+    /// The profile's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tc => "tc",
+            Self::Bridge => "bridge",
+            Self::Macvtap => "macvtap",
+            Self::Auto => "auto",
+            Self::User => "user",
+        }
+    }
+}
+
+impl Nic {
+    /// How it is connected.
+    #[must_use]
+    pub fn wiring(&self) -> Wiring {
+        let default = if self.interface.is_some() { Wiring::Tc } else { Wiring::User };
+        self.wiring.unwrap_or(default)
+    }
 }
 
 /// A NIC as the guest sees it.

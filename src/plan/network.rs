@@ -1,0 +1,260 @@
+//! The VM's NICs, and what is done to the container's network for them.
+
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::plan::HostFacts;
+use crate::profile::Profile;
+use crate::profile::document::{Duplex, Nic, NicModel, Wiring};
+use crate::value::{InterfaceName, MacAddr};
+
+/// What the names of our TAP devices begin with.
+const TAP_PREFIX: &str = "qbt-";
+/// What the names of our bridges begin with.
+const BRIDGE_PREFIX: &str = "qbb-";
+/// The first interface that is the VM's by itself: eth0 is management, eth1 the IPMI network.
+const FIRST: u32 = 2;
+/// Most NICs of a machine that takes its interfaces by itself.
+const MOST: u32 = 24;
+
+/// The VM's NICs.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NetworkPlan {
+    /// In the order of their PCI addresses.
+    pub nics: Vec<NicPlan>,
+}
+
+/// One NIC.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NicPlan {
+    /// QEMU's ID of device and back end.
+    pub id: String,
+    /// The container's interface that it is connected with.
+    pub interface: Option<InterfaceName>,
+    /// How it is connected.
+    pub wiring: Wiring,
+    /// What is done before the machine starts, in this order.
+    pub at_start: Vec<Step>,
+    /// What is done when the interface is there, in this order; undone in reverse.
+    pub when_there: Vec<Step>,
+    /// What the guest sees.
+    pub model: NicModel,
+    /// Its address.
+    pub mac: MacAddr,
+    /// MTU that the guest is told, in bytes, if the profile says it.
+    pub mtu: Option<u16>,
+    /// Queues.
+    pub queues: u16,
+    /// Speed that the guest is told, in Mbit/s.
+    pub speed_mbps: u32,
+    /// Duplex mode that the guest is told.
+    pub duplex: Duplex,
+    /// It has a boot ROM.
+    pub boot_rom: bool,
+    /// A boot ROM in place of QEMU's.
+    pub rom_file: Option<PathBuf>,
+}
+
+/// A change of the container's network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Make a TAP device.
+    Tap {
+        /// Its name.
+        name: String,
+        /// Its queues.
+        queues: u16,
+    },
+    /// Keep the kernel from making IPv6 addresses for a device.
+    Quiet {
+        /// Its name.
+        name: String,
+    },
+    /// Switch a device on.
+    Up {
+        /// Its name.
+        name: String,
+    },
+    /// Make the interface the VM's: remember its addresses and remove them, make none, take packets
+    /// for all MAC addresses.
+    Adopt {
+        /// Its name.
+        interface: InterfaceName,
+    },
+    /// Give a device the interface's MTU.
+    Mtu {
+        /// The device.
+        name: String,
+        /// The interface.
+        like: InterfaceName,
+    },
+    /// Send all that comes in on one out on the other.
+    Redirect {
+        /// In.
+        from: String,
+        /// Out.
+        to: String,
+    },
+    /// Make a bridge.
+    Bridge {
+        /// Its name.
+        name: String,
+    },
+    /// Make a device a port of a bridge, which passes on link-local frames, too.
+    Port {
+        /// The bridge.
+        bridge: String,
+        /// The device.
+        port: String,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tap { name, queues: 1 } => write!(f, "make the TAP device {name}"),
+            Self::Tap { name, queues } => {
+                write!(f, "make the TAP device {name} with {queues} queues")
+            }
+            Self::Quiet { name } => write!(f, "no IPv6 addresses for {name}"),
+            Self::Up { name } => write!(f, "switch {name} on"),
+            Self::Adopt { interface } => {
+                write!(f, "take over {interface}: remove its addresses, promiscuous")
+            }
+            Self::Mtu { name, like } => write!(f, "give {name} the MTU of {like}"),
+            Self::Redirect { from, to } => write!(f, "redirect what comes in on {from} to {to}"),
+            Self::Bridge { name } => write!(f, "make the bridge {name}"),
+            Self::Port { bridge, port } => write!(f, "make {port} a port of {bridge}"),
+        }
+    }
+}
+
+impl NicPlan {
+    /// Name of its TAP device, if it has one.
+    #[must_use]
+    pub fn tap(&self) -> Option<String> {
+        self.interface.as_ref().map(|interface| interface.companion(TAP_PREFIX))
+    }
+
+    fn render(profile: &Profile, index: usize, nic: &Nic) -> Self {
+        let id = format!("nic{index}");
+        let label = nic.interface.as_ref().map_or(id.as_str(), InterfaceName::as_str);
+        let mac = nic.mac.unwrap_or_else(|| MacAddr::derived(profile.name.as_str(), label));
+        let wiring = nic.wiring();
+        let (mut at_start, mut when_there) = (Vec::new(), Vec::new());
+        if let Some(interface) = &nic.interface {
+            let tap = interface.companion(TAP_PREFIX);
+            at_start.push(Step::Tap { name: tap.clone(), queues: nic.queues });
+            at_start.push(Step::Quiet { name: tap.clone() });
+            at_start.push(Step::Up { name: tap.clone() });
+            when_there = wire(wiring, interface, &tap);
+        }
+        Self {
+            id,
+            interface: nic.interface.clone(),
+            wiring,
+            at_start,
+            when_there,
+            model: nic.model,
+            mac,
+            mtu: nic.mtu,
+            queues: nic.queues,
+            speed_mbps: nic.speed_mbps,
+            duplex: nic.duplex,
+            boot_rom: nic.boot_rom,
+            rom_file: nic.rom_file.clone(),
+        }
+    }
+
+    /// What connects its TAP device with the interface, in this wiring.
+    #[must_use]
+    pub fn steps(&self, wiring: Wiring) -> Vec<Step> {
+        match (&self.interface, self.tap()) {
+            (Some(interface), Some(tap)) => wire(wiring, interface, &tap),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn wire(wiring: Wiring, interface: &InterfaceName, tap: &str) -> Vec<Step> {
+    let name = || interface.to_string();
+    let mut steps = vec![
+        Step::Adopt { interface: interface.clone() },
+        Step::Mtu { name: tap.to_owned(), like: interface.clone() },
+    ];
+    if wiring == Wiring::Bridge {
+        let bridge = interface.companion(BRIDGE_PREFIX);
+        steps.extend([
+            Step::Bridge { name: bridge.clone() },
+            Step::Quiet { name: bridge.clone() },
+            Step::Port { bridge: bridge.clone(), port: name() },
+            Step::Port { bridge: bridge.clone(), port: tap.to_owned() },
+            Step::Up { name: bridge },
+        ]);
+    } else {
+        steps.extend([
+            Step::Redirect { from: name(), to: tap.to_owned() },
+            Step::Redirect { from: tap.to_owned(), to: name() },
+        ]);
+    }
+    steps
+}
+
+impl NetworkPlan {
+    pub(super) fn render(profile: &Profile, facts: &HostFacts) -> Self {
+        let automatic: Vec<Nic>;
+        let nics = if profile.nics_automatic {
+            automatic = by_itself(facts).into_iter().map(wired).collect();
+            &automatic
+        } else {
+            &profile.nics
+        };
+        let nics = nics.iter().enumerate();
+        Self { nics: nics.map(|(index, nic)| NicPlan::render(profile, index, nic)).collect() }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut out = String::from("\nnetwork\n");
+        for nic in &self.nics {
+            let NicPlan { id, interface, wiring, model, mac, .. } = nic;
+            let with = interface.as_ref().map_or(String::new(), |name| format!(" with {name}"));
+            let _ = writeln!(out, "  {id}  {mac}  {}  {}{with}", model.driver(), wiring.word());
+            for step in &nic.at_start {
+                let _ = writeln!(out, "    {step}");
+            }
+            if let Some(interface) = interface {
+                let _ = writeln!(out, "    when {interface} is there");
+            }
+            for step in &nic.when_there {
+                let _ = writeln!(out, "      {step}");
+            }
+        }
+        if self.nics.is_empty() {
+            out.push_str("  no NIC\n");
+        }
+        out
+    }
+}
+
+fn wired(interface: InterfaceName) -> Nic {
+    Nic { interface: Some(interface), ..Nic::default() }
+}
+
+/// The interfaces that are the VM's where nobody says it: those that are there, and those that
+/// containerlab has promised.
+fn by_itself(facts: &HostFacts) -> Vec<InterfaceName> {
+    let number = |name: &str| name.strip_prefix("eth")?.parse::<u32>().ok();
+    let mut numbers: Vec<u32> = facts.interfaces.iter().filter_map(|name| number(name)).collect();
+    let promised = facts.clab_links.unwrap_or_default();
+    numbers.extend(FIRST..=promised.min(FIRST + MOST));
+    numbers.retain(|number| *number >= FIRST);
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.truncate(MOST as usize);
+    numbers.into_iter().filter_map(|number| format!("eth{number}").parse().ok()).collect()
+}

@@ -1,0 +1,277 @@
+//! The interfaces of the VM's NICs: follows the kernel's links, connects what comes, lets go of what
+//! goes, and tells the guest of its carrier.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use crate::control::Link as LinkStatus;
+use crate::host::netlink::{EBUSY, EINVAL, Event, Netlink};
+use crate::host::tap::Tap;
+use crate::host::wiring::Wirer;
+use crate::machine::wires::{Effect, Link, Wires};
+use crate::plan::{NetworkPlan, NicPlan};
+use crate::profile::Key;
+use crate::profile::diagnostic::{At, Finding};
+use crate::profile::document::Wiring;
+use crate::runtime::machine;
+
+/// How long a TAP device may still be held by a process that dies.
+const BUSY_LIMIT: Duration = Duration::from_secs(3);
+/// How often it is tried meanwhile.
+const BUSY_POLL: Duration = Duration::from_millis(20);
+
+/// What this task is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Somebody wants to know.
+    Query(oneshot::Sender<Vec<LinkStatus>>),
+    /// The program ends: everything is to be as it was.
+    End(oneshot::Sender<()>),
+}
+
+/// The network before the machine starts.
+pub(super) struct Ready {
+    plan: NetworkPlan,
+    wirer: Wirer,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// Of each NIC, how it is really connected.
+    wirings: BTreeMap<usize, Wiring>,
+}
+
+/// Makes the TAP devices. Nothing of the container's is changed yet.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(super) async fn prepare(
+    plan: &NetworkPlan,
+    run_dir: &std::path::Path,
+) -> Result<Option<(Ready, Vec<Tap>)>, Finding> {
+    let with_tap: Vec<(usize, &NicPlan, String)> = plan
+        .nics
+        .iter()
+        .enumerate()
+        .filter_map(|(index, nic)| Some((index, nic, nic.tap()?)))
+        .collect();
+    if with_tap.is_empty() {
+        return Ok(None);
+    }
+    let fail = |index: usize, what: String| {
+        Finding::host(At::Key(Key::from(format!("nics.{index}.interface"))), what)
+    };
+    let (netlink, events) = Netlink::connect()
+        .map_err(|error| fail(0, format!("the kernel's network cannot be talked to: {error}")))?;
+    let wirer = Wirer::new(netlink, run_dir).await;
+    let mut taps = Vec::new();
+    let mut wirings = BTreeMap::new();
+    for (index, nic, name) in with_tap {
+        let tap = open(&name, nic.queues).await.map_err(|error| match error.raw_os_error() {
+            // A TAP device of others, or a device of another kind.
+            Some(EBUSY | EINVAL) => {
+                let what = format!("the name {name}, for the NIC's TAP device, is in use");
+                fail(index, what)
+                    .with_help("another machine may have this interface; each needs its own")
+            }
+            _ => fail(index, format!("the TAP device {name} cannot be made: {error}"))
+                .with_help("start the container with `--cap-add NET_ADMIN`"),
+        })?;
+        taps.push(tap);
+        wirer.prepare(nic).await.map_err(|error| fail(index, format!("{name}: {error}")))?;
+        let mut wiring = nic.wiring;
+        if let (Wiring::Tc | Wiring::Auto, Err(error)) = (wiring, wirer.try_redirect(&name).await) {
+            let what = format!("this kernel cannot redirect frames: {error}");
+            if wiring == Wiring::Tc {
+                let help =
+                    "set the NIC's `wiring` to `bridge`, which loses pause frames, or to `auto`";
+                return Err(fail(index, what).with_help(help));
+            }
+            warn!(nic = nic.id, "{what}; the NIC gets a bridge, which loses pause frames");
+            wiring = Wiring::Bridge;
+        } else if wiring == Wiring::Auto {
+            wiring = Wiring::Tc;
+        }
+        wirings.insert(index, wiring);
+    }
+    Ok(Some((Ready { plan: plan.clone(), wirer, events, wirings }, taps)))
+}
+
+/// Makes a TAP device. A QEMU of ours that is just dying may still have it for a moment.
+async fn open(name: &str, queues: u16) -> io::Result<Tap> {
+    let end = Instant::now() + BUSY_LIMIT;
+    loop {
+        match Tap::open(name, queues) {
+            Err(error) if error.raw_os_error() == Some(EBUSY) && Instant::now() < end => {
+                sleep(BUSY_POLL).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+struct Network {
+    ready: Ready,
+    wires: Wires,
+    machine: mpsc::UnboundedSender<machine::Input>,
+}
+
+pub(super) async fn run(
+    ready: Ready,
+    mut inbox: mpsc::UnboundedReceiver<Input>,
+    machine: mpsc::UnboundedSender<machine::Input>,
+) {
+    let nics = ready.plan.nics.iter().enumerate();
+    let wanted = nics.filter_map(|(index, nic)| Some((index, nic.interface.clone()?.to_string())));
+    let wires = Wires::new(wanted);
+    let mut network = Network { ready, wires, machine };
+    network.read_all().await;
+    loop {
+        tokio::select! {
+            event = network.ready.events.recv() => match event {
+                Some(event) => network.heard(event).await,
+                None => {
+                    warn!("the kernel's network tells nothing any more");
+                    return;
+                }
+            },
+            input = inbox.recv() => match input {
+                Some(Input::Query(reply)) => {
+                    let _ = reply.send(network.status().await);
+                }
+                Some(Input::End(reply)) => {
+                    network.ready.wirer.restore().await;
+                    let _ = reply.send(());
+                    return;
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+impl Network {
+    async fn heard(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        match event {
+            Event::Link(link) => self.wires.handle_link(link, &mut effects),
+            Event::Gone(index) => self.wires.handle_gone(index, &mut effects),
+            Event::Address(index) => return self.ready.wirer.handle_address(index).await,
+            Event::Lost => return self.read_all().await,
+        }
+        self.carry_out(effects).await;
+    }
+
+    async fn read_all(&mut self) {
+        match self.ready.wirer.links().await {
+            Ok(links) => {
+                let mut effects = Vec::new();
+                self.wires.handle_all(links, &mut effects);
+                self.carry_out(effects).await;
+            }
+            Err(error) => warn!(%error, "the network's links cannot be read"),
+        }
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Wire { nic, link } => self.wire(nic, &link).await,
+                Effect::Unwire { nic, index } => {
+                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    info!(nic = plan.id, "the interface is gone");
+                    self.ready.wirer.unwire(plan, index).await;
+                }
+                Effect::Mtu { nic, mtu } => {
+                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    info!(nic = plan.id, mtu, "the interface has another MTU");
+                    if let Err(error) = self.ready.wirer.set_mtu(plan, mtu).await {
+                        warn!(nic = plan.id, %error, "the MTU cannot be followed");
+                    }
+                    self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu });
+                }
+                Effect::Carrier { nic, up } => {
+                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    info!(nic = plan.id, up, "carrier");
+                    self.tell(machine::Input::Carrier { id: plan.id.clone(), up });
+                }
+            }
+        }
+    }
+
+    async fn wire(&mut self, nic: usize, link: &Link) {
+        let Some(plan) = self.ready.plan.nics.get(nic) else { return };
+        let wiring = self.ready.wirings.get(&nic).copied().unwrap_or(plan.wiring);
+        match self.ready.wirer.wire(plan, link, wiring).await {
+            Ok(()) => {
+                let Link { name, index, mtu, .. } = link;
+                info!(
+                    nic = plan.id,
+                    interface = name,
+                    index,
+                    mtu,
+                    wiring = wiring.word(),
+                    "connected"
+                );
+                if plan.mtu.is_none() {
+                    self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
+                }
+            }
+            // It went away while we were at it, which the next event tells.
+            Err(error) => {
+                debug!(nic = plan.id, %error, "network");
+                warn!(nic = plan.id, interface = link.name, %error, "not connected");
+                self.wires.handle_failed(nic);
+            }
+        }
+    }
+
+    fn tell(&self, input: machine::Input) {
+        let _ = self.machine.send(input);
+    }
+
+    async fn status(&self) -> Vec<LinkStatus> {
+        let mut all = Vec::new();
+        for (index, nic) in self.ready.plan.nics.iter().enumerate() {
+            let mut status = without_interface(nic);
+            let (Some(tap), Some(wiring)) = (&status.tap, self.ready.wirings.get(&index)) else {
+                all.push(status);
+                continue;
+            };
+            let counters = self.ready.wirer.counters(tap).await.unwrap_or_default();
+            let link = self.wires.link(index);
+            wiring.word().clone_into(&mut status.wiring);
+            status.connected = link.is_some();
+            status.carrier = link.is_some_and(|link| link.has_carrier);
+            status.mtu = link.map(|link| link.mtu);
+            // What the TAP device sends is what the guest receives.
+            status.to_guest_packets = counters.tx_packets;
+            status.to_guest_dropped = counters.tx_dropped;
+            status.from_guest_packets = counters.rx_packets;
+            status.from_guest_dropped = counters.rx_dropped;
+            all.push(status);
+        }
+        all
+    }
+}
+
+/// A NIC of QEMU's own network, or one whose interface nobody has looked for yet.
+pub(super) fn without_interface(nic: &NicPlan) -> LinkStatus {
+    LinkStatus {
+        nic: nic.id.clone(),
+        mac: nic.mac.to_string(),
+        model: nic.model.driver().to_owned(),
+        interface: nic.interface.as_ref().map(ToString::to_string),
+        wiring: nic.wiring.word().to_owned(),
+        tap: nic.tap(),
+        connected: false,
+        carrier: nic.interface.is_none(),
+        mtu: None,
+        to_guest_packets: 0,
+        to_guest_dropped: 0,
+        from_guest_packets: 0,
+        from_guest_dropped: 0,
+    }
+}

@@ -1,0 +1,208 @@
+//! Interfaces as the VM's NICs, in network namespaces, with what containerlab does to them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::clients::{ADMIN, SOL_READY};
+use crate::command::{Output, run, tool};
+use crate::machine::{Machine, Setup};
+use crate::processes::{self, Signal};
+use crate::terminal::Terminal;
+use crate::wait::{SOON, wait_until};
+
+/// A network namespace; dropped, it is gone.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qemu-bmc-{}-{number}", std::process::id());
+        run(tool("ip").args(["netns", "add", &name])).succeeds();
+        let namespace = Self(name);
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    #[track_caller]
+    fn ip(&self, words: &str) -> String {
+        run(tool("ip").args(["-n", &self.0]).args(words.split(' '))).succeeds().stdout
+    }
+
+    /// A machine in here, off.
+    fn machine(&self, setup: Setup) -> Machine {
+        setup.wrapped_in(&["ip", "netns", "exec", &self.0]).start()
+    }
+
+    fn ipmitool(&self, machine: &Machine, words: &[&str]) -> Output {
+        let mut command = self.ipmitool_command(machine);
+        run(command.args(words))
+    }
+
+    fn ipmitool_command(&self, machine: &Machine) -> std::process::Command {
+        let mut command = tool("ip");
+        command.args(["netns", "exec", &self.0, "ipmitool", "-I", "lanplus", "-H", "127.0.0.1"]);
+        command.args(["-p", &machine.port().to_string(), "-U", ADMIN.user, "-P", ADMIN.password]);
+        command
+    }
+
+    /// Switches the demo guest on, and answers its shell.
+    fn boot(&self, machine: &Machine) -> Terminal {
+        let mut command = self.ipmitool_command(machine);
+        let mut terminal = Terminal::open(command.args(["sol", "activate"]));
+        terminal.expect(SOL_READY);
+        self.ipmitool(machine, &["power", "on"]).succeeds();
+        terminal.expect_guest();
+        terminal
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        run(tool("ip").args(["netns", "del", &self.0]));
+    }
+}
+
+/// Links two namespaces as containerlab does: under another name first, with its MTU, renamed when it
+/// is in, another MAC address, then switched on; then the other end.
+fn link(a: (&Namespace, &str), b: (&Namespace, &str), mtu: u32) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let names = ["a", "b"].map(|end| format!("clab{}{end}{number}", std::process::id() % 10_000));
+    let [first, second] = &names;
+    let mtu = mtu.to_string();
+    let words = ["link", "add", first, "mtu", &mtu, "type", "veth", "peer", "name", second];
+    run(tool("ip").args(words).args(["mtu", &mtu])).succeeds();
+    for (name, (namespace, wanted)) in names.iter().zip([a, b]) {
+        run(tool("ip").args(["link", "set", name, "netns", &namespace.0])).succeeds();
+        namespace.ip(&format!("link set {name} name {wanted}"));
+        let octet = number * 2 + u32::from(name == second);
+        namespace.ip(&format!("link set {wanted} address aa:c1:ab:00:00:{octet:02x}"));
+        namespace.ip(&format!("link set {wanted} up"));
+    }
+}
+
+fn demo() -> Setup {
+    Setup::demo().set("nics.0.wiring=tc").set("nics.0.interface=eth2")
+}
+
+#[track_caller]
+fn wait_carrier(machine: &Machine, up: bool) {
+    wait_until(&format!("the carrier is {up}"), SOON, || {
+        machine.status()["links"][0]["carrier"] == up
+    });
+}
+
+/// The guest's own view of its first NIC's carrier.
+#[track_caller]
+fn wait_guest_carrier(terminal: &mut Terminal, up: bool) {
+    let wanted = if up { "1" } else { "0" };
+    wait_until(&format!("the guest sees carrier {wanted}"), SOON, || {
+        terminal.shell("cat /sys/class/net/eth0/carrier").trim() == wanted
+    });
+}
+
+#[test]
+fn two_machines_back_to_back_whatever_the_lab_does() {
+    let (one, two) = (Namespace::new(), Namespace::new());
+    let first = one.machine(demo().set("name=one"));
+    let second = two.machine(demo().set("name=two").set("nics.0.wiring=bridge"));
+    // No interface yet: the machines start all the same.
+    let mut guest = one.boot(&first);
+    guest.shell("ip link set eth0 up");
+    wait_guest_carrier(&mut guest, false);
+    assert_eq!(first.status()["links"][0]["connected"], false);
+    link((&one, "eth2"), (&two, "eth2"), 9500);
+    wait_carrier(&first, true);
+    wait_guest_carrier(&mut guest, true);
+    let mut other = two.boot(&second);
+    let macs = [&first, &second].map(|machine| machine.status()["links"][0]["mac"].clone());
+    assert_ne!(macs[0], macs[1]);
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0");
+    guest.shell("ip link set eth0 mtu 9000");
+    other.shell("ip addr add 10.0.0.2/24 dev eth0; ip link set eth0 up");
+    // The interface was there when the second one was switched on.
+    assert!(other.shell("cat /sys/class/net/eth0/mtu").contains("9500"));
+    let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(ping).contains("they-see"));
+    let jumbo = "ping -c 3 -w 15 -s 8972 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(jumbo).contains("they-see"), "9000-byte packets");
+    // 20 MiB over TCP, with the same sum at both ends.
+    let sum = "dd if=/dev/urandom of=/tmp/f bs=1M count=20 2>/dev/null; md5sum /tmp/f | cut -c1-32";
+    let sum = guest.shell(sum).trim().to_owned();
+    other.type_line("nc -l -p 7000 | md5sum | cut -c1-32; echo \"received\"");
+    let sent = "until nc 10.0.0.2 7000 < /tmp/f; do sleep 1; done; echo sent";
+    assert!(guest.shell(sent).contains("sent"));
+    assert!(other.expect("received\r\n").contains(&sum), "{sum}");
+
+    // The link is deleted, and made anew with other indexes.
+    one.ip("link del eth2");
+    wait_guest_carrier(&mut guest, false);
+    link((&one, "eth2"), (&two, "eth2"), 9500);
+    wait_carrier(&first, true);
+    wait_guest_carrier(&mut guest, true);
+    assert!(guest.shell(ping).contains("they-see"), "after the link was made anew");
+    // The other side goes down, and comes back.
+    two.ip("link set eth2 down");
+    wait_guest_carrier(&mut guest, false);
+    two.ip("link set eth2 up");
+    wait_guest_carrier(&mut guest, true);
+    one.ip("link set eth2 mtu 1400");
+    wait_until("the MTU is followed", SOON, || one.ip("link show qbt-eth2").contains("mtu 1400"));
+    let shown = first.ctl(&["links"]).succeeds();
+    shown.says("virtio-net-pci  tc with eth2").says("connected, carrier, MTU 1400");
+}
+
+#[test]
+fn sixteen_interfaces_that_come_by_themselves() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    let setup = Setup::bare().unset("nics").env("CLAB_INTFS", "17");
+    let machine = node.machine(setup);
+    node.ipmitool(&machine, &["power", "on"]).succeeds();
+    let links = |machine: &Machine| machine.status()["links"].as_array().unwrap().clone();
+    assert_eq!(links(&machine).len(), 16);
+    for number in 2..=17 {
+        link((&node, &format!("eth{number}")), (&lab, &format!("n{number}")), 1500);
+    }
+    wait_until("all are connected", SOON, || {
+        links(&machine).iter().all(|link| link["carrier"] == true)
+    });
+}
+
+#[test]
+fn the_namespace_is_as_it_was_after_the_end_and_after_a_crash() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    link((&node, "eth2"), (&lab, "x"), 9500);
+    node.ip("addr add 192.0.2.1/24 dev eth2");
+    let settled = || {
+        wait_until("addresses are settled", SOON, || !node.ip("addr").contains("tentative"));
+        [node.ip("-j -d link"), node.ip("-j addr")]
+            // What is going on is not state.
+            .map(|text| text.replace("\"UNKNOWN\"", "").replace("LOWER_UP", ""))
+    };
+    let before = settled();
+    let mut machine = node.machine(Setup::bare().set("nics.0.interface=eth2"));
+    wait_carrier(&machine, true);
+    assert!(!node.ip("addr show eth2").contains("192.0.2.1"));
+    machine.restart();
+    wait_carrier(&machine, true);
+    // As the kernel's out-of-memory killer would do it.
+    processes::signal(machine.pid(), Signal::SIGKILL);
+    machine.wait_end(SOON);
+    machine.start_again();
+    wait_carrier(&machine, true);
+    machine.signal(Signal::SIGTERM);
+    machine.wait_end(SOON);
+    assert_eq!(settled(), before);
+}
+
+#[test]
+fn what_the_host_lacks_is_one_finding() {
+    let without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    let output = Setup::bare().set("nics.0.interface=eth2").wrapped_in(&without).refused();
+    output.exits(1).says("NET_ADMIN is missing").says("--cap-add NET_ADMIN");
+    let node = Namespace::new();
+    node.ip("link add qbt-eth2 type bridge");
+    let setup = Setup::bare().set("nics.0.interface=eth2");
+    let output = setup.wrapped_in(&["ip", "netns", "exec", &node.0]).refused();
+    output.exits(1).says("the name qbt-eth2, for the NIC's TAP device, is in use");
+}

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::plan::HostFacts;
 use crate::profile::Profile;
-use crate::profile::document::{Duplex, Nic, NicModel, Wiring};
+use crate::profile::document::{Duplex, Mac, Nic, NicModel, Wiring};
 use crate::value::{InterfaceName, MacAddr};
 
 /// What the names of our TAP devices begin with.
@@ -44,6 +44,8 @@ pub struct NicPlan {
     pub model: NicModel,
     /// Its address.
     pub mac: MacAddr,
+    /// If the interface is there when the machine is switched on, it has the interface's.
+    pub inherits_mac: bool,
     /// MTU that the guest is told, in bytes, if the profile says it.
     pub mtu: Option<u16>,
     /// Queues.
@@ -143,7 +145,10 @@ impl NicPlan {
     fn render(profile: &Profile, index: usize, nic: &Nic) -> Self {
         let id = format!("nic{index}");
         let label = nic.interface.as_ref().map_or(id.as_str(), InterfaceName::as_str);
-        let mac = nic.mac.unwrap_or_else(|| MacAddr::derived(profile.name.as_str(), label));
+        let mac = match nic.mac {
+            Some(Mac::Address(address)) => address,
+            Some(Mac::Inherit) | None => MacAddr::derived(profile.name.as_str(), label),
+        };
         let wiring = nic.wiring();
         let (mut at_start, mut when_there) = (Vec::new(), Vec::new());
         if let Some(interface) = &nic.interface {
@@ -161,6 +166,7 @@ impl NicPlan {
             when_there,
             model: nic.model,
             mac,
+            inherits_mac: nic.mac == Some(Mac::Inherit),
             mtu: nic.mtu,
             queues: nic.queues,
             speed_mbps: nic.speed_mbps,
@@ -224,6 +230,11 @@ impl NetworkPlan {
             let NicPlan { id, interface, wiring, model, mac, .. } = nic;
             let with = interface.as_ref().map_or(String::new(), |name| format!(" with {name}"));
             let _ = writeln!(out, "  {id}  {mac}  {}  {}{with}", model.driver(), wiring.word());
+            if nic.inherits_mac {
+                out.push_str(
+                    "    with the interface's MAC address, if that is there when it starts\n",
+                );
+            }
             for step in &nic.at_start {
                 let _ = writeln!(out, "    {step}");
             }

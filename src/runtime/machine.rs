@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{Command, Message};
 use crate::runtime::{bmc, console};
-use crate::value::{BootDevice, Secret};
+use crate::value::{BootDevice, MacAddr, Secret};
 
 /// Name of the file in the state directory that says how the machine was when the program ended.
 pub(super) const LAST_POWER: &str = "last-power";
@@ -58,6 +58,13 @@ pub(super) enum Input {
         id: String,
         /// MTU in bytes.
         mtu: u32,
+    },
+    /// The address that a NIC is to have when the machine is switched on.
+    Mac {
+        /// QEMU's ID of the device.
+        id: String,
+        /// The address.
+        mac: MacAddr,
     },
     /// The program is to end.
     End,
@@ -215,6 +222,7 @@ impl Machine {
                 self.send(Command::SetLink { name: id.clone(), up });
                 self.carriers.insert(id, up);
             }
+            Input::Mac { id, mac } => self.plan.qemu.set_mac(&id, mac),
             Input::HostMtu { id, mtu } => {
                 let told =
                     self.plan.network.nics.iter().any(|nic| nic.id == id && nic.mtu.is_none());

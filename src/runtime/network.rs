@@ -19,6 +19,7 @@ use crate::profile::Key;
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::Wiring;
 use crate::runtime::machine;
+use crate::value::MacAddr;
 
 /// How long a TAP device may still be held by a process that dies.
 const BUSY_LIMIT: Duration = Duration::from_secs(3);
@@ -215,6 +216,9 @@ impl Network {
                     wiring = wiring.word(),
                     "connected"
                 );
+                if let (true, Some(mac)) = (plan.inherits_mac, MacAddr::new(link.mac)) {
+                    self.tell(machine::Input::Mac { id: plan.id.clone(), mac });
+                }
                 if plan.mtu.is_none() {
                     self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
                 }
@@ -246,6 +250,9 @@ impl Network {
             status.connected = link.is_some();
             status.carrier = link.is_some_and(|link| link.has_carrier);
             status.mtu = link.map(|link| link.mtu);
+            if let (true, Some(link)) = (nic.inherits_mac, link) {
+                status.mac = MacAddr::new(link.mac).unwrap_or(nic.mac).to_string();
+            }
             // What the TAP device sends is what the guest receives.
             status.to_guest_packets = counters.tx_packets;
             status.to_guest_dropped = counters.tx_dropped;

@@ -23,6 +23,12 @@ impl MacAddr {
         Self([0x52, 0x54, hash[0], hash[1], hash[2], hash[3]])
     }
 
+    /// The address with these octets, if a NIC can have it.
+    #[must_use]
+    pub fn new(octets: [u8; 6]) -> Option<Self> {
+        (octets[0] & 1 == 0 && octets != [0; 6]).then_some(Self(octets))
+    }
+
     /// The six octets in transmission order.
     #[must_use]
     pub fn octets(self) -> [u8; 6] {

@@ -153,6 +153,23 @@ fn two_machines_back_to_back_whatever_the_lab_does() {
 }
 
 #[test]
+fn a_nic_can_have_its_interfaces_address() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    let machine = node.machine(demo().set("nics.0.mac=inherit"));
+    link((&node, "eth2"), (&lab, "x"), 1500);
+    wait_carrier(&machine, true);
+    let mac = machine.status()["links"][0]["mac"].as_str().unwrap().to_owned();
+    assert!(mac.starts_with("aa:c1:ab:"), "{mac}");
+    let mut guest = node.boot(&machine);
+    assert_eq!(guest.shell("cat /sys/class/net/eth0/address").trim(), mac);
+    // What is for this address reaches the guest, and nobody else answers.
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
+    lab.ip("addr add 10.0.0.2/24 dev x");
+    let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(ping).contains("they-see"));
+}
+
+#[test]
 fn sixteen_interfaces_that_come_by_themselves() {
     let (lab, node) = (Namespace::new(), Namespace::new());
     let setup = Setup::bare().unset("nics").env("CLAB_INTFS", "17");

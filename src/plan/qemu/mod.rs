@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use handed::HandedFile;
 pub use storage::overlay_path;
@@ -23,7 +23,7 @@ use crate::profile::Profile;
 use crate::profile::check::Vnc;
 use crate::profile::document::Accel;
 use crate::qmp::Command;
-use crate::value::{BootDevice, ImageFormat};
+use crate::value::{BootDevice, ImageFormat, MacAddr};
 
 /// File descriptor at which QEMU finds our private QMP connection.
 pub const QMP_FD: i32 = 3;
@@ -210,16 +210,31 @@ impl QemuPlan {
             .map(|switch| words(&switch.arguments()))
     }
 
-    /// Tells the guest this MTU, if the profile says none.
+    /// Tells the guest this MTU, if its NIC can.
     pub fn set_host_mtu(&mut self, id: &str, mtu: u32) {
-        for switch in &mut self.switches {
-            if let Switch::Json("-device", entries) = switch
-                && entries.get("id").and_then(Value::as_str) == Some(id)
-                && entries.get("driver").and_then(Value::as_str) == Some("virtio-net-pci")
-            {
-                entries.insert("host_mtu".into(), mtu.into());
-            }
+        if let Some(device) = self.device(id)
+            && device.get("driver").and_then(Value::as_str) == Some("virtio-net-pci")
+        {
+            device.insert("host_mtu".into(), mtu.into());
         }
+    }
+
+    /// Gives a NIC this address.
+    pub fn set_mac(&mut self, id: &str, mac: MacAddr) {
+        if let Some(device) = self.device(id) {
+            device.insert("mac".into(), mac.to_string().into());
+        }
+    }
+
+    fn device(&mut self, id: &str) -> Option<&mut Map<String, Value>> {
+        self.switches.iter_mut().find_map(|switch| match switch {
+            Switch::Json("-device", entries)
+                if entries.get("id").and_then(Value::as_str) == Some(id) =>
+            {
+                Some(entries)
+            }
+            _ => None,
+        })
     }
 
     /// The QMP commands that make the next reset boot in this order.

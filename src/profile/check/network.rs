@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Check;
-use crate::profile::document::{DiskBus, Document, Nic, NicModel, Wiring};
+use crate::profile::document::{DiskBus, Document, Mac, Nic, NicModel, Wiring};
 
 /// Most NICs.
 const MAX_NICS: usize = 24;
@@ -29,7 +29,7 @@ impl Check<'_> {
                     "each NIC needs an interface of its own",
                 );
             }
-            if let Some(mac) = nic.mac
+            if let Some(Mac::Address(mac)) = nic.mac
                 && let Some(first) = seen.insert(mac, index)
             {
                 self.error(
@@ -88,6 +88,14 @@ impl Check<'_> {
                 "name the container's interface, for example `interface = \"eth2\"`",
             ),
             _ => {}
+        }
+        if nic.mac == Some(Mac::Inherit) && (nic.interface.is_none() || nic.wiring() != Wiring::Tc)
+        {
+            self.error(
+                &key("mac"),
+                format!("nics[{index}] inherits its MAC address, and its wiring is not `tc`"),
+                "a bridge takes frames for its interface's own address itself: leave `mac` out",
+            );
         }
         self.range(&key("queues"), nic.queues.into(), 1, 8);
         self.range(&key("speed_mbps"), nic.speed_mbps, 1, 400_000);

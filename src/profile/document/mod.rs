@@ -29,7 +29,7 @@ pub use identity::Identity;
 pub use ipmi::{Ipmi, User, UserPrivilege, V15Auth};
 pub use kernel::Kernel;
 pub use machine::{Accel, Machine};
-pub use nic::{Duplex, Nic, NicModel, Wiring};
+pub use nic::{Duplex, Mac, Nic, NicModel, Wiring};
 pub use power::{Power, Restore, SoftPolicy};
 pub use qemu::Qemu;
 pub use tpm::{Tpm, TpmModel};

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::value::{InterfaceName, MacAddr};
 
@@ -23,11 +23,12 @@ pub struct Nic {
     /// What the guest sees.
     #[schemars(example = &"e1000e")]
     pub model: NicModel,
-    /// MAC address. Default: derived from the machine's name and that of the interface, or the NIC's
-    /// place in the list.
+    /// MAC address, or `inherit` for that of the interface when the machine is switched on (wiring `tc`
+    /// only). Default: derived from the machine's name and that of the interface, or the NIC's place in
+    /// the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"52:54:00:12:34:56")]
-    pub mac: Option<MacAddr>,
+    pub mac: Option<Mac>,
     /// MTU in bytes that the guest is told to use (model `virtio` only). Default: that of the
     /// interface when the machine is switched on; without an interface the guest is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +85,48 @@ pub enum Wiring {
     Auto,
     /// QEMU's user-mode network: the guest reaches out, with DHCP and DNS; nothing reaches in.
     User,
+}
+
+/// Where a NIC has its MAC address from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mac {
+    /// From its interface.
+    Inherit,
+    /// From the profile.
+    Address(MacAddr),
+}
+
+const INHERIT: &str = "inherit";
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Inherit => serializer.serialize_str(INHERIT),
+            Self::Address(address) => address.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            INHERIT => Ok(Self::Inherit),
+            text => text.parse().map(Self::Address).map_err(de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for Mac {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mac".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^(inherit|[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5})$",
+        })
+    }
 }
 
 /// Duplex mode.

@@ -42,6 +42,18 @@ pub enum Command {
         #[serde(serialize_with = "expose")]
         password: Secret,
     },
+    /// Makes a network back end.
+    #[serde(rename = "netdev_add")]
+    NetdevAdd(serde_json::Map<String, Value>),
+    /// Plugs in a device.
+    #[serde(rename = "device_add")]
+    DeviceAdd(serde_json::Map<String, Value>),
+    /// Asks the guest to let go of a device, and unplugs it then.
+    #[serde(rename = "device_del")]
+    DeviceDel {
+        /// ID of the device.
+        id: String,
+    },
     /// Gives a network device a carrier, or takes it away.
     #[serde(rename = "set_link")]
     SetLink {

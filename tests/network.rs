@@ -167,9 +167,9 @@ async fn stand(wiring: Wiring) -> Stand {
     let (netlink, _events) = Netlink::connect().unwrap();
     let mut wirer = Wirer::new(netlink, dir.path()).await;
     let nic = nic("eth2", wiring.word());
-    let tap = Tap::open(&nic.tap().unwrap(), 1).unwrap();
-    wirer.prepare(&nic).await.unwrap();
-    wirer.try_redirect(&nic.tap().unwrap()).await.unwrap();
+    let tap = Tap::open(&nic.tap.clone().unwrap(), 1).unwrap();
+    wirer.prepare(&nic.at_start).await.unwrap();
+    wirer.try_redirect(&nic.tap.clone().unwrap()).await.unwrap();
     let links = wirer.links().await.unwrap();
     let link = links.into_iter().find(|link| link.name == "eth2").unwrap();
     wirer.wire(&nic, &link, wiring).await.unwrap();
@@ -266,8 +266,8 @@ fn everything_is_put_back() {
             let wire = async || {
                 let (netlink, _events) = Netlink::connect().unwrap();
                 let mut wirer = Wirer::new(netlink, dir.path()).await;
-                let tap = Tap::open(&nic.tap().unwrap(), 1).unwrap();
-                wirer.prepare(&nic).await.unwrap();
+                let tap = Tap::open(&nic.tap.clone().unwrap(), 1).unwrap();
+                wirer.prepare(&nic.at_start).await.unwrap();
                 let links = wirer.links().await.unwrap();
                 let link = links.into_iter().find(|link| link.name == "eth2").unwrap();
                 wirer.wire(&nic, &link, wiring).await.unwrap();
@@ -308,8 +308,8 @@ fn links_that_come_and_go_leave_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut wirer = Wirer::new(netlink, dir.path()).await;
         let nic = nic("eth2", "bridge");
-        let tap = Tap::open(&nic.tap().unwrap(), 1).unwrap();
-        wirer.prepare(&nic).await.unwrap();
+        let tap = Tap::open(&nic.tap.clone().unwrap(), 1).unwrap();
+        wirer.prepare(&nic.at_start).await.unwrap();
         let before = everything();
         for round in 0..200 {
             let wiring = if round % 2 == 0 { Wiring::Tc } else { Wiring::Bridge };

@@ -198,9 +198,10 @@ fn every_key_has_an_example_a_default_and_a_unit() {
             Value::Array(several) => several.contains(&json!("integer")),
             _ => false,
         };
-        let in_name =
-            ["_s", "_ms", "_mib", "_kib", "_bytes"].iter().any(|unit| name.ends_with(unit))
-                || name.split('_').any(|word| word == "port");
+        let in_name = ["_s", "_ms", "_mbps", "_mib", "_kib", "_bytes"]
+            .iter()
+            .any(|unit| name.ends_with(unit))
+            || name.split('_').any(|word| word == "port");
         let in_words = says(&["second", "byte", "KiB", "MiB", "GiB", "percent", "umber of"]);
         if is_integer && !in_name && !in_words {
             wrong.push(format!("{key} says not what it counts"));

@@ -82,12 +82,12 @@ impl Wirer {
         self.netlink.counters(link.index).await.ok()
     }
 
-    /// Carries out a NIC's first steps, but for the TAP device, which is made already.
+    /// Carries out a NIC's steps at the start, but for the TAP device, which is made already.
     ///
     /// # Errors
     /// The kernel's.
-    pub async fn prepare(&self, nic: &NicPlan) -> Result {
-        for step in &nic.at_start {
+    pub async fn prepare(&self, steps: &[Step]) -> Result {
+        for step in steps {
             match step {
                 Step::Quiet { name } => {
                     let index = self.index(name).await?;
@@ -125,8 +125,8 @@ impl Wirer {
 
     /// Disconnects a NIC. `index`: its link, if that is still there.
     pub async fn unwire(&mut self, nic: &NicPlan, index: Option<u32>) {
-        if let Some(tap) = nic.tap()
-            && let Ok(tap) = self.index(&tap).await
+        if let Some(tap) = &nic.tap
+            && let Ok(tap) = self.index(tap).await
         {
             self.tell(self.netlink.stop_redirecting(tap).await);
         }
@@ -148,8 +148,8 @@ impl Wirer {
     /// # Errors
     /// The kernel's.
     pub async fn set_mtu(&self, nic: &NicPlan, mtu: u32) -> Result {
-        let Some(tap) = nic.tap() else { return Ok(()) };
-        self.netlink.set_mtu(self.index(&tap).await?, mtu.min(MAX_TAP_MTU)).await
+        let Some(tap) = &nic.tap else { return Ok(()) };
+        self.netlink.set_mtu(self.index(tap).await?, mtu.min(MAX_TAP_MTU)).await
     }
 
     /// Puts back all interfaces.

@@ -23,7 +23,7 @@ pub use facts::{HostFacts, RunAs};
 pub use ipmi::IpmiPlan;
 pub use lan::LanIdentity;
 pub use make::{Made, make};
-pub use network::{NetworkPlan, NicPlan, Step};
+pub use network::{NetworkPlan, NicPlan, Spare, Step, is_automatic};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
 
@@ -225,7 +225,7 @@ impl Plan {
             let list = format!(
                 "tap,id={},ifname={},script=no,downscript=no,queues={}",
                 nic.id,
-                nic.tap()?,
+                nic.tap.as_ref()?,
                 nic.queues
             );
             Some(quoted(&["-netdev", &list]))

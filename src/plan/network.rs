@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::plan::HostFacts;
+use crate::plan::facts::Access;
+use crate::plan::qemu::FIRST_TAP_FD;
 use crate::profile::Profile;
 use crate::profile::document::{Duplex, Mac, Nic, NicModel, Wiring};
-use crate::value::{InterfaceName, MacAddr};
+use crate::value::{InterfaceName, MacAddr, MachineName};
 
 /// What the names of our TAP devices begin with.
 const TAP_PREFIX: &str = "qbt-";
@@ -18,13 +21,82 @@ const BRIDGE_PREFIX: &str = "qbb-";
 /// The first interface that is the VM's by itself: eth0 is management, eth1 the IPMI network.
 const FIRST: u32 = 2;
 /// Most NICs of a machine that takes its interfaces by itself.
-const MOST: u32 = 24;
+const MOST: u32 = 16;
 
 /// The VM's NICs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NetworkPlan {
     /// In the order of their PCI addresses.
     pub nics: Vec<NicPlan>,
+    /// For interfaces that come later, unannounced.
+    pub spares: Vec<Spare>,
+}
+
+/// A TAP device and a PCIe port for a NIC that is plugged into the running machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Spare {
+    /// QEMU's ID of the device, when it is plugged in.
+    pub id: String,
+    /// QEMU's ID of its back end.
+    pub netdev: String,
+    /// QEMU's ID of the PCIe port.
+    pub port: String,
+    /// The TAP device.
+    pub tap: String,
+    /// Descriptor at which QEMU finds it.
+    pub fd: i32,
+    /// What is done before the machine starts, in this order.
+    pub at_start: Vec<Step>,
+}
+
+impl Spare {
+    /// `first_fd`: the descriptor of the first spare.
+    fn new(machine: &MachineName, index: u16, first_fd: i32) -> Self {
+        // Machines in one namespace have different names, and so have their spares.
+        let [a, b, c, d, ..] = Sha256::digest(machine.as_str()).0;
+        let tap = format!("{TAP_PREFIX}{a:02x}{b:02x}{c:02x}{d:02x}.{index}");
+        Self {
+            at_start: at_start(&tap, 1),
+            id: format!("plug{index}"),
+            netdev: format!("spare{index}"),
+            port: format!("port{index}"),
+            tap,
+            fd: first_fd + i32::from(index),
+        }
+    }
+
+    /// The NIC for an interface that has come.
+    #[must_use]
+    pub fn nic(&self, machine: &MachineName, interface: InterfaceName) -> NicPlan {
+        let mac = MacAddr::derived(machine.as_str(), interface.as_str());
+        let when_there = wire(Wiring::Tc, &interface, &self.tap);
+        NicPlan {
+            id: self.id.clone(),
+            wiring: Wiring::Tc,
+            tap: Some(self.tap.clone()),
+            at_start: self.at_start.clone(),
+            when_there,
+            mac,
+            boot_rom: false,
+            interface: Some(interface),
+            ..NicPlan::plain()
+        }
+    }
+}
+
+/// Whether an interface is the VM's where nobody says which are.
+#[must_use]
+pub fn is_automatic(name: &str) -> bool {
+    name.strip_prefix("eth").and_then(|number| number.parse().ok()).is_some_and(|n: u32| n >= FIRST)
+}
+
+fn at_start(tap: &str, queues: u16) -> Vec<Step> {
+    let name = || tap.to_owned();
+    vec![
+        Step::Tap { name: name(), queues },
+        Step::Quiet { name: name() },
+        Step::Up { name: name() },
+    ]
 }
 
 /// One NIC.
@@ -36,6 +108,8 @@ pub struct NicPlan {
     pub interface: Option<InterfaceName>,
     /// How it is connected.
     pub wiring: Wiring,
+    /// Its TAP device.
+    pub tap: Option<String>,
     /// What is done before the machine starts, in this order.
     pub at_start: Vec<Step>,
     /// What is done when the interface is there, in this order; undone in reverse.
@@ -136,10 +210,26 @@ impl fmt::Display for Step {
 }
 
 impl NicPlan {
-    /// Name of its TAP device, if it has one.
-    #[must_use]
-    pub fn tap(&self) -> Option<String> {
-        self.interface.as_ref().map(|interface| interface.companion(TAP_PREFIX))
+    /// A NIC with nothing said of it.
+    fn plain() -> Self {
+        let nic = Nic::default();
+        Self {
+            id: String::new(),
+            interface: None,
+            wiring: nic.wiring(),
+            tap: None,
+            at_start: Vec::new(),
+            when_there: Vec::new(),
+            model: nic.model,
+            mac: MacAddr::derived("", ""),
+            inherits_mac: false,
+            mtu: nic.mtu,
+            queues: nic.queues,
+            speed_mbps: nic.speed_mbps,
+            duplex: nic.duplex,
+            boot_rom: nic.boot_rom,
+            rom_file: None,
+        }
     }
 
     fn render(profile: &Profile, index: usize, nic: &Nic) -> Self {
@@ -150,20 +240,14 @@ impl NicPlan {
             Some(Mac::Inherit) | None => MacAddr::derived(profile.name.as_str(), label),
         };
         let wiring = nic.wiring();
-        let (mut at_start, mut when_there) = (Vec::new(), Vec::new());
-        if let Some(interface) = &nic.interface {
-            let tap = interface.companion(TAP_PREFIX);
-            at_start.push(Step::Tap { name: tap.clone(), queues: nic.queues });
-            at_start.push(Step::Quiet { name: tap.clone() });
-            at_start.push(Step::Up { name: tap.clone() });
-            when_there = wire(wiring, interface, &tap);
-        }
-        Self {
+        let tap = nic.interface.as_ref().map(|interface| interface.companion(TAP_PREFIX));
+        let mut plan = Self {
             id,
             interface: nic.interface.clone(),
             wiring,
-            at_start,
-            when_there,
+            at_start: tap.as_ref().map_or(Vec::new(), |tap| at_start(tap, nic.queues)),
+            tap,
+            when_there: Vec::new(),
             model: nic.model,
             mac,
             inherits_mac: nic.mac == Some(Mac::Inherit),
@@ -173,14 +257,16 @@ impl NicPlan {
             duplex: nic.duplex,
             boot_rom: nic.boot_rom,
             rom_file: nic.rom_file.clone(),
-        }
+        };
+        plan.when_there = plan.steps(wiring);
+        plan
     }
 
     /// What connects its TAP device with the interface, in this wiring.
     #[must_use]
     pub fn steps(&self, wiring: Wiring) -> Vec<Step> {
-        match (&self.interface, self.tap()) {
-            (Some(interface), Some(tap)) => wire(wiring, interface, &tap),
+        match (&self.interface, &self.tap) {
+            (Some(interface), Some(tap)) => wire(wiring, interface, tap),
             _ => Vec::new(),
         }
     }
@@ -220,7 +306,16 @@ impl NetworkPlan {
             &profile.nics
         };
         let nics = nics.iter().enumerate();
-        Self { nics: nics.map(|(index, nic)| NicPlan::render(profile, index, nic)).collect() }
+        let nics: Vec<_> = nics.map(|(index, nic)| NicPlan::render(profile, index, nic)).collect();
+        let with_tap = nics.iter().filter(|nic| nic.tap.is_some());
+        let first_fd = with_tap.fold(FIRST_TAP_FD, |fd, nic| fd + i32::from(nic.queues));
+        // Where NICs can be made; where they cannot, nobody has asked for these.
+        let spares = profile.nics_automatic && facts.tap == Access::Usable;
+        let spares = if spares { profile.spare_nics } else { 0 };
+        Self {
+            nics,
+            spares: (0..spares).map(|index| Spare::new(&profile.name, index, first_fd)).collect(),
+        }
     }
 
     /// For people.
@@ -247,6 +342,9 @@ impl NetworkPlan {
         }
         if self.nics.is_empty() {
             out.push_str("  no NIC\n");
+        }
+        if !self.spares.is_empty() {
+            let _ = writeln!(out, "  {} places for interfaces that come later", self.spares.len());
         }
         out
     }

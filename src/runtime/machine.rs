@@ -1,6 +1,6 @@
 //! The power state machine with its process: carries out effects, feeds back what happens.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::PipeReader;
 use std::path::Path;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
 use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
-use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
+use crate::plan::{NicPlan, Plan, Spare};
 use crate::qmp::{Command, Message};
 use crate::runtime::{bmc, console};
 use crate::value::{BootDevice, MacAddr, Secret};
@@ -59,6 +59,20 @@ pub(super) enum Input {
         /// MTU in bytes.
         mtu: u32,
     },
+    /// A NIC is plugged in.
+    Plug {
+        /// Where.
+        spare: Spare,
+        /// The NIC.
+        nic: Box<NicPlan>,
+        /// MTU that the guest is told, in bytes.
+        mtu: u32,
+    },
+    /// A NIC is unplugged.
+    Unplug {
+        /// Where.
+        spare: Spare,
+    },
     /// The address that a NIC is to have when the machine is switched on.
     Mac {
         /// QEMU's ID of the device.
@@ -94,6 +108,8 @@ struct Running {
     /// The TPM emulator, until it was reaped.
     swtpm: Option<i32>,
     qmp: Qmp,
+    /// The monitor takes commands.
+    ready: bool,
     /// The monitor has closed: no more events.
     closed: bool,
     /// It was reaped.
@@ -107,6 +123,10 @@ struct Machine {
     taps: Vec<Tap>,
     /// NICs with an interface, by ID: whether they have a carrier.
     carriers: BTreeMap<String, bool>,
+    /// The back ends of spare NICs that the process has.
+    netdevs: BTreeSet<String>,
+    /// What plugs NICs in and out, and the process has not been told.
+    plugging: Vec<Command>,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -145,6 +165,8 @@ pub(super) async fn run(
         vnc_password,
         taps,
         carriers,
+        netdevs: BTreeSet::new(),
+        plugging: Vec::new(),
         driver,
         running: None,
         ending: false,
@@ -219,8 +241,24 @@ impl Machine {
                 }
             }
             Input::Carrier { id, up } => {
-                self.send(Command::SetLink { name: id.clone(), up });
+                self.send_ready(Command::SetLink { name: id.clone(), up });
                 self.carriers.insert(id, up);
+            }
+            Input::Plug { spare, nic, mtu } => {
+                let [netdev, device] = self.plan.qemu.plug(&spare, &nic, mtu);
+                self.carriers.insert(nic.id, false);
+                // A back end stays when its device is unplugged.
+                if self.netdevs.insert(spare.netdev) {
+                    self.plugging.push(Command::NetdevAdd(netdev));
+                }
+                self.plugging.push(Command::DeviceAdd(device));
+                self.plug();
+            }
+            Input::Unplug { spare } => {
+                self.plan.qemu.unplug(&spare);
+                self.carriers.remove(&spare.id);
+                self.plugging.push(Command::DeviceDel { id: spare.id });
+                self.plug();
             }
             Input::Mac { id, mac } => self.plan.qemu.set_mac(&id, mac),
             Input::HostMtu { id, mtu } => {
@@ -280,6 +318,10 @@ impl Machine {
             }
             Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
                 (Some(Command::QmpCapabilities), Ok(_)) => {
+                    if let Some(running) = self.running_with(number) {
+                        running.ready = true;
+                    }
+                    self.plug();
                     // QEMU begins with a carrier everywhere.
                     let without = self.carriers.iter().filter(|(_, up)| !**up);
                     let without: Vec<String> = without.map(|(id, _)| id.clone()).collect();
@@ -374,6 +416,11 @@ impl Machine {
     async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
+        // They are on its command line.
+        self.plugging.clear();
+        let spares = self.plan.network.spares.iter();
+        let there = spares.filter(|spare| self.carriers.contains_key(&spare.id));
+        self.netdevs = there.map(|spare| spare.netdev.clone()).collect();
         let process = process::spawn(&self.plan.qemu, order, &self.taps)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
@@ -389,6 +436,7 @@ impl Machine {
             pid: process.pid,
             swtpm: process.swtpm,
             qmp,
+            ready: false,
             closed: false,
             exit: None,
             last_lines: VecDeque::new(),
@@ -399,6 +447,22 @@ impl Machine {
     fn send(&mut self, command: Command) {
         if let Some(running) = &mut self.running {
             running.qmp.send(command);
+        }
+    }
+
+    /// Tells a QEMU that takes commands; one that does not yet is told when it does.
+    fn send_ready(&mut self, command: Command) {
+        if self.running.as_ref().is_some_and(|running| running.ready) {
+            self.send(command);
+        }
+    }
+
+    /// Has NICs plugged in and out, as soon as QEMU takes commands.
+    fn plug(&mut self) {
+        if self.running.as_ref().is_some_and(|running| running.ready) {
+            for command in std::mem::take(&mut self.plugging) {
+                self.send(command);
+            }
         }
     }
 

@@ -74,7 +74,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let udp = bind(&plan).map_err(fail)?;
     vnc_port_is_free(&plan).map_err(fail)?;
     prepare_files(&plan).map_err(fail)?;
-    let prepared = network::prepare(&plan.network, &plan.run_dir).await.map_err(fail)?;
+    let prepared =
+        network::prepare(&plan.network, &plan.identity.name, &plan.run_dir).await.map_err(fail)?;
     let (network, taps) = prepared.map_or((None, Vec::new()), |(ready, taps)| (Some(ready), taps));
     // A socket of a program that died: nobody else can have it, the directory is ours.
     let control_path = plan.run_dir.join(SOCKET);

@@ -6,20 +6,21 @@ use std::io;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::control::Link as LinkStatus;
+use crate::host;
 use crate::host::netlink::{EBUSY, EINVAL, Event, Netlink};
 use crate::host::tap::Tap;
 use crate::host::wiring::Wirer;
 use crate::machine::wires::{Effect, Link, Wires};
-use crate::plan::{NetworkPlan, NicPlan};
+use crate::plan::{NetworkPlan, NicPlan, Spare, is_automatic};
 use crate::profile::Key;
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::Wiring;
 use crate::runtime::machine;
-use crate::value::MacAddr;
+use crate::value::{MacAddr, MachineName};
 
 /// How long a TAP device may still be held by a process that dies.
 const BUSY_LIMIT: Duration = Duration::from_secs(3);
@@ -38,10 +39,24 @@ pub(super) enum Input {
 /// The network before the machine starts.
 pub(super) struct Ready {
     plan: NetworkPlan,
+    /// The machine's name, from which MAC addresses derive.
+    machine: MachineName,
     wirer: Wirer,
     events: mpsc::UnboundedReceiver<Event>,
     /// Of each NIC, how it is really connected.
     wirings: BTreeMap<usize, Wiring>,
+    /// NICs that were plugged in, by their number: the plan's NICs come first.
+    plugged: BTreeMap<usize, NicPlan>,
+}
+
+impl Ready {
+    fn nic(&self, index: usize) -> Option<&NicPlan> {
+        self.plan.nics.get(index).or_else(|| self.plugged.get(&index))
+    }
+
+    fn spare(&self, index: usize) -> Option<&Spare> {
+        self.plan.spares.get(index.checked_sub(self.plan.nics.len())?)
+    }
 }
 
 /// Makes the TAP devices. Nothing of the container's is changed yet.
@@ -50,14 +65,18 @@ pub(super) struct Ready {
 /// What the kernel refuses.
 pub(super) async fn prepare(
     plan: &NetworkPlan,
+    machine: &MachineName,
     run_dir: &std::path::Path,
 ) -> Result<Option<(Ready, Vec<Tap>)>, Finding> {
-    let with_tap: Vec<(usize, &NicPlan, String)> = plan
-        .nics
-        .iter()
-        .enumerate()
-        .filter_map(|(index, nic)| Some((index, nic, nic.tap()?)))
-        .collect();
+    let mut plan = plan.clone();
+    let whole = plan.clone();
+    let nics = whole.nics.iter().enumerate();
+    let nics = nics.filter_map(|(index, nic)| {
+        Some((index, nic.tap.as_ref()?, &nic.at_start, nic.queues, nic.wiring))
+    });
+    let spares = (whole.nics.len()..).zip(&whole.spares);
+    let spares = spares.map(|(index, spare)| (index, &spare.tap, &spare.at_start, 1, Wiring::Auto));
+    let with_tap: Vec<_> = nics.chain(spares).collect();
     if with_tap.is_empty() {
         return Ok(None);
     }
@@ -69,8 +88,14 @@ pub(super) async fn prepare(
     let wirer = Wirer::new(netlink, run_dir).await;
     let mut taps = Vec::new();
     let mut wirings = BTreeMap::new();
-    for (index, nic, name) in with_tap {
-        let tap = open(&name, nic.queues).await.map_err(|error| match error.raw_os_error() {
+    for (index, name, at_start, queues, mut wiring) in with_tap {
+        let opened = open(name, queues).await;
+        if let (Err(error), true) = (&opened, index >= plan.nics.len()) {
+            warn!(%error, tap = name, "no place for an interface that comes later");
+            plan.spares.truncate(index - plan.nics.len());
+            break;
+        }
+        let tap = opened.map_err(|error| match error.raw_os_error() {
             // A TAP device of others, or a device of another kind.
             Some(EBUSY | EINVAL) => {
                 let what = format!("the name {name}, for the NIC's TAP device, is in use");
@@ -81,23 +106,23 @@ pub(super) async fn prepare(
                 .with_help("start the container with `--cap-add NET_ADMIN`"),
         })?;
         taps.push(tap);
-        wirer.prepare(nic).await.map_err(|error| fail(index, format!("{name}: {error}")))?;
-        let mut wiring = nic.wiring;
-        if let (Wiring::Tc | Wiring::Auto, Err(error)) = (wiring, wirer.try_redirect(&name).await) {
+        wirer.prepare(at_start).await.map_err(|error| fail(index, format!("{name}: {error}")))?;
+        if let (Wiring::Tc | Wiring::Auto, Err(error)) = (wiring, wirer.try_redirect(name).await) {
             let what = format!("this kernel cannot redirect frames: {error}");
             if wiring == Wiring::Tc {
                 let help =
                     "set the NIC's `wiring` to `bridge`, which loses pause frames, or to `auto`";
                 return Err(fail(index, what).with_help(help));
             }
-            warn!(nic = nic.id, "{what}; the NIC gets a bridge, which loses pause frames");
+            warn!(tap = name, "{what}; the NIC gets a bridge, which loses pause frames");
             wiring = Wiring::Bridge;
         } else if wiring == Wiring::Auto {
             wiring = Wiring::Tc;
         }
         wirings.insert(index, wiring);
     }
-    Ok(Some((Ready { plan: plan.clone(), wirer, events, wirings }, taps)))
+    let machine = machine.clone();
+    Ok(Some((Ready { plan, machine, wirer, events, wirings, plugged: BTreeMap::new() }, taps)))
 }
 
 /// Makes a TAP device. A QEMU of ours that is just dying may still have it for a moment.
@@ -126,11 +151,24 @@ pub(super) async fn run(
 ) {
     let nics = ready.plan.nics.iter().enumerate();
     let wanted = nics.filter_map(|(index, nic)| Some((index, nic.interface.clone()?.to_string())));
-    let wires = Wires::new(wanted);
+    let first = ready.plan.nics.len();
+    let wires =
+        Wires::new(wanted).with_spares(first..first + ready.plan.spares.len(), is_automatic);
     let mut network = Network { ready, wires, machine };
     network.read_all().await;
     loop {
+        let timeout = network.wires.poll_timeout().map(Instant::from_std);
         tokio::select! {
+            () = async {
+                match timeout {
+                    Some(timeout) => sleep_until(timeout).await,
+                    None => std::future::pending().await,
+                }
+            } => {
+                let mut effects = Vec::new();
+                network.wires.handle_timeout(host::now(), &mut effects);
+                network.carry_out(effects).await;
+            }
             event = network.ready.events.recv() => match event {
                 Some(event) => network.heard(event).await,
                 None => {
@@ -157,8 +195,8 @@ impl Network {
     async fn heard(&mut self, event: Event) {
         let mut effects = Vec::new();
         match event {
-            Event::Link(link) => self.wires.handle_link(link, &mut effects),
-            Event::Gone(index) => self.wires.handle_gone(index, &mut effects),
+            Event::Link(link) => self.wires.handle_link(host::now(), link, &mut effects),
+            Event::Gone(index) => self.wires.handle_gone(host::now(), index, &mut effects),
             Event::Address(index) => return self.ready.wirer.handle_address(index).await,
             Event::Lost => return self.read_all().await,
         }
@@ -169,7 +207,7 @@ impl Network {
         match self.ready.wirer.links().await {
             Ok(links) => {
                 let mut effects = Vec::new();
-                self.wires.handle_all(links, &mut effects);
+                self.wires.handle_all(host::now(), links, &mut effects);
                 self.carry_out(effects).await;
             }
             Err(error) => warn!(%error, "the network's links cannot be read"),
@@ -180,21 +218,39 @@ impl Network {
         for effect in effects {
             match effect {
                 Effect::Wire { nic, link } => self.wire(nic, &link).await,
+                Effect::Plug { nic, link } => {
+                    let Some(spare) = self.ready.spare(nic).cloned() else { continue };
+                    let Ok(interface) = link.name.parse() else { continue };
+                    let plan = spare.nic(&self.ready.machine, interface);
+                    info!(nic = plan.id, interface = link.name, mac = %plan.mac, "plugged in");
+                    let nic_plan = plan.clone();
+                    self.ready.plugged.insert(nic, plan);
+                    let nic = Box::new(nic_plan);
+                    self.tell(machine::Input::Plug { spare, nic, mtu: link.mtu });
+                }
+                Effect::Unplug { nic } => {
+                    let Some(plan) = self.ready.plugged.remove(&nic) else { continue };
+                    info!(nic = plan.id, "unplugged: its interface stays away");
+                    if let Some(spare) = self.ready.spare(nic).cloned() {
+                        self.tell(machine::Input::Unplug { spare });
+                    }
+                }
                 Effect::Unwire { nic, index } => {
-                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
                     info!(nic = plan.id, "the interface is gone");
-                    self.ready.wirer.unwire(plan, index).await;
+                    self.ready.wirer.unwire(&plan, index).await;
                 }
                 Effect::Mtu { nic, mtu } => {
-                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
                     info!(nic = plan.id, mtu, "the interface has another MTU");
-                    if let Err(error) = self.ready.wirer.set_mtu(plan, mtu).await {
+                    if let Err(error) = self.ready.wirer.set_mtu(&plan, mtu).await {
                         warn!(nic = plan.id, %error, "the MTU cannot be followed");
                     }
                     self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu });
                 }
+                Effect::Mac { nic, mac } => self.inherit_mac(nic, mac),
                 Effect::Carrier { nic, up } => {
-                    let Some(plan) = self.ready.plan.nics.get(nic) else { continue };
+                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
                     info!(nic = plan.id, up, "carrier");
                     self.tell(machine::Input::Carrier { id: plan.id.clone(), up });
                 }
@@ -203,9 +259,9 @@ impl Network {
     }
 
     async fn wire(&mut self, nic: usize, link: &Link) {
-        let Some(plan) = self.ready.plan.nics.get(nic) else { return };
+        let Some(plan) = self.ready.nic(nic).cloned() else { return };
         let wiring = self.ready.wirings.get(&nic).copied().unwrap_or(plan.wiring);
-        match self.ready.wirer.wire(plan, link, wiring).await {
+        match self.ready.wirer.wire(&plan, link, wiring).await {
             Ok(()) => {
                 let Link { name, index, mtu, .. } = link;
                 info!(
@@ -216,9 +272,7 @@ impl Network {
                     wiring = wiring.word(),
                     "connected"
                 );
-                if let (true, Some(mac)) = (plan.inherits_mac, MacAddr::new(link.mac)) {
-                    self.tell(machine::Input::Mac { id: plan.id.clone(), mac });
-                }
+                self.inherit_mac(nic, link.mac);
                 if plan.mtu.is_none() {
                     self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
                 }
@@ -232,13 +286,24 @@ impl Network {
         }
     }
 
+    /// A NIC's interface has this address, which may be for the NIC.
+    fn inherit_mac(&self, nic: usize, mac: [u8; 6]) {
+        if let Some(plan) = self.ready.nic(nic).filter(|plan| plan.inherits_mac)
+            && let Some(mac) = MacAddr::new(mac)
+        {
+            self.tell(machine::Input::Mac { id: plan.id.clone(), mac });
+        }
+    }
+
     fn tell(&self, input: machine::Input) {
         let _ = self.machine.send(input);
     }
 
     async fn status(&self) -> Vec<LinkStatus> {
         let mut all = Vec::new();
-        for (index, nic) in self.ready.plan.nics.iter().enumerate() {
+        let nics = self.ready.plan.nics.iter().enumerate();
+        let plugged = self.ready.plugged.iter().map(|(index, nic)| (*index, nic));
+        for (index, nic) in nics.chain(plugged) {
             let mut status = without_interface(nic);
             let (Some(tap), Some(wiring)) = (&status.tap, self.ready.wirings.get(&index)) else {
                 all.push(status);
@@ -272,7 +337,7 @@ pub(super) fn without_interface(nic: &NicPlan) -> LinkStatus {
         model: nic.model.driver().to_owned(),
         interface: nic.interface.as_ref().map(ToString::to_string),
         wiring: nic.wiring.word().to_owned(),
-        tap: nic.tap(),
+        tap: nic.tap.clone(),
         connected: false,
         carrier: nic.interface.is_none(),
         mtu: None,

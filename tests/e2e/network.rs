@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clients::{ADMIN, SOL_READY};
 use crate::command::{Output, run, tool};
-use crate::machine::{Machine, Setup};
+use crate::machine::{Machine, PASSWORD, Setup};
 use crate::processes::{self, Signal};
 use crate::terminal::Terminal;
 use crate::wait::{SOON, wait_until};
@@ -182,6 +182,39 @@ fn sixteen_interfaces_that_come_by_themselves() {
     }
     wait_until("all are connected", SOON, || {
         links(&machine).iter().all(|link| link["carrier"] == true)
+    });
+}
+
+#[test]
+fn an_interface_that_nobody_announced_is_plugged_in() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    let setup = Setup::demo().profile(crate::machine::root().join("tests/e2e/automatic.toml"));
+    let machine =
+        node.machine(setup.unset("ipmi.users").set(format!("ipmi.users.0.password={PASSWORD}")));
+    let links = |machine: &Machine| machine.status()["links"].as_array().unwrap().clone();
+    assert_eq!(links(&machine).len(), 0);
+    let mut guest = node.boot(&machine);
+    assert!(guest.shell("ls /sys/class/net").trim().ends_with("lo"));
+    link((&node, "eth7"), (&lab, "x"), 9500);
+    wait_until("the guest has it", SOON, || {
+        guest.shell("cat /sys/class/net/eth0/mtu 2>/dev/null").contains("9500")
+    });
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
+    lab.ip("addr add 10.0.0.2/24 dev x");
+    let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(ping).contains("they-see"));
+    let mac = links(&machine)[0]["mac"].as_str().unwrap().to_owned();
+    assert_eq!(guest.shell("cat /sys/class/net/eth0/address").trim(), mac);
+    // It is there from the beginning after a power cycle.
+    node.ipmitool(&machine, &["power", "cycle"]).succeeds();
+    guest.expect_guest();
+    assert_eq!(guest.shell("cat /sys/class/net/eth0/address").trim(), mac);
+    // Away, it has no carrier; and it is unplugged when it stays away.
+    node.ip("link del eth7");
+    guest.shell("ip link set eth0 up");
+    wait_guest_carrier(&mut guest, false);
+    wait_until("it is unplugged", SOON * 3, || {
+        links(&machine).is_empty() && guest.shell("ls /sys/class/net").trim().ends_with("lo")
     });
 }
 

@@ -231,9 +231,10 @@ fn carry_out(plan: &Plan) -> Result<(), String> {
     let order = boot_order(&plan.qemu.boot_order, None);
     // Under names that no other test has.
     let with_tap = plan.network.nics.iter().filter(|nic| nic.interface.is_some());
-    let taps = with_tap.enumerate().map(|(number, nic)| {
+    let queues = with_tap.map(|nic| nic.queues).chain(plan.network.spares.iter().map(|_| 1));
+    let taps = queues.enumerate().map(|(number, queues)| {
         let name = format!("qbp{}-{number}", std::process::id());
-        Tap::open(&name, nic.queues).map_err(|error| format!("{name}: {error}"))
+        Tap::open(&name, queues).map_err(|error| format!("{name}: {error}"))
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
     let process = process::spawn(&plan.qemu, &order, &taps)?;

@@ -1,9 +1,10 @@
 //! NICs.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{FIRST_TAP_FD, QemuPlan};
-use crate::plan::NetworkPlan;
+use crate::plan::argv::Switch;
+use crate::plan::{NetworkPlan, NicPlan, Spare};
 use crate::profile::document::NicModel;
 use crate::value::BootDevice;
 
@@ -11,7 +12,7 @@ impl QemuPlan {
     pub(super) fn nics(&mut self, network: &NetworkPlan) {
         let mut tap_fd = FIRST_TAP_FD;
         for nic in &network.nics {
-            match nic.tap() {
+            match &nic.tap {
                 None => self.json("-netdev", json!({ "type": "user", "id": nic.id })),
                 Some(_) => {
                     let fds: Vec<String> = (0..nic.queues)
@@ -52,5 +53,45 @@ impl QemuPlan {
                 self.bootable.push((BootDevice::Network, nic.id.clone()));
             }
         }
+        for (index, spare) in network.spares.iter().enumerate() {
+            let chassis = index + 1;
+            self.json(
+                "-device",
+                json!({ "driver": "pcie-root-port", "id": spare.port, "chassis": chassis }),
+            );
+        }
+    }
+
+    /// Plugs in a NIC, from the next start on; answers what a running QEMU has to be told: back end
+    /// and device.
+    pub fn plug(&mut self, spare: &Spare, nic: &NicPlan, mtu: u32) -> [Map<String, Value>; 2] {
+        let fds = spare.fd.to_string();
+        let netdev = json!({ "type": "tap", "id": spare.netdev, "fds": fds });
+        let device = json!({
+            "driver": nic.model.driver(),
+            "id": spare.id,
+            "netdev": spare.netdev,
+            "bus": spare.port,
+            "mac": nic.mac,
+            "speed": nic.speed_mbps,
+            "duplex": nic.duplex.word(),
+            "host_mtu": mtu,
+            "romfile": "",
+        });
+        self.unplug(spare);
+        self.json("-netdev", netdev.clone());
+        self.json("-device", device.clone());
+        [netdev, device].map(|value| value.as_object().cloned().unwrap_or_default())
+    }
+
+    /// The NIC is not there from the next start on.
+    pub fn unplug(&mut self, spare: &Spare) {
+        self.switches.retain(|switch| match switch {
+            Switch::Json("-device" | "-netdev", entries) => {
+                let id = entries.get("id").and_then(Value::as_str);
+                id != Some(&spare.id) && id != Some(&spare.netdev)
+            }
+            _ => true,
+        });
     }
 }

@@ -56,6 +56,8 @@ pub struct Profile {
     pub nics: Vec<Nic>,
     /// Nobody says which NICs: the container's interfaces decide.
     pub nics_automatic: bool,
+    /// How many interfaces that come later can become NICs.
+    pub spare_nics: u16,
     /// A TPM.
     pub tpm: Option<Tpm>,
     /// A random number generator.
@@ -182,6 +184,7 @@ impl Check<'_> {
         let cdroms = self.cdroms(document);
         let kernel = self.kernel(document);
         self.nics(&document.nics);
+        self.range("spare_nics", document.spare_nics.into(), 0, 8);
         self.slots(document);
         self.boot(document);
         if let Some(tpm) = &document.tpm {
@@ -220,6 +223,7 @@ impl Check<'_> {
             kernel,
             nics: document.nics.clone(),
             nics_automatic: self.sources.is_default(&Key::from("nics")),
+            spare_nics: document.spare_nics,
             tpm: document.tpm.clone(),
             rng: document.rng,
             vnc,

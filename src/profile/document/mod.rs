@@ -76,6 +76,10 @@ pub struct Document {
     pub kernel: Option<Kernel>,
     /// Network interfaces of the VM.
     pub nics: Vec<Nic>,
+    /// Number of interfaces that can become NICs of the running machine when they come later,
+    /// unannounced: PCIe ports that are kept free. Counts only where `nics` is left out.
+    #[schemars(range(max = 8), example = 2)]
+    pub spare_nics: u16,
     /// A TPM 2.0, emulated by swtpm. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Tpm>,
@@ -107,6 +111,7 @@ impl Default for Document {
             cdroms: Vec::new(),
             kernel: None,
             nics: Vec::new(),
+            spare_nics: 4,
             tpm: None,
             rng: true,
             vnc: Vnc::default(),

@@ -34,7 +34,7 @@ pub struct Nic {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 68, max = 65535), example = 1500)]
     pub mtu: Option<u16>,
-    /// Queues, each with a processor of the guest's (model `virtio` with an `interface` only).
+    /// Number of queues, each for a processor of the guest (model `virtio` with an `interface` only).
     #[schemars(range(min = 1, max = 8), example = 2)]
     pub queues: u16,
     /// Speed in Mbit/s that the guest is told (model `virtio` only). LACP aggregates no ports without.

@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -229,11 +230,14 @@ fn carry_out(plan: &Plan) -> Result<(), String> {
         dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| error.to_string())?;
     }
     let order = boot_order(&plan.qemu.boot_order, None);
-    // Under names that no other test has.
+    // Under names that nobody else has: a device goes late, if another thread was just starting a
+    // process.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let with_tap = plan.network.nics.iter().filter(|nic| nic.interface.is_some());
     let queues = with_tap.map(|nic| nic.queues).chain(plan.network.spares.iter().map(|_| 1));
-    let taps = queues.enumerate().map(|(number, queues)| {
-        let name = format!("qbp{}-{number}", std::process::id());
+    let taps = queues.map(|queues| {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qb{}-{number}", std::process::id());
         Tap::open(&name, queues).map_err(|error| format!("{name}: {error}"))
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;

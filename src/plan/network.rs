@@ -87,7 +87,12 @@ impl Spare {
 /// Whether an interface is the VM's where nobody says which are.
 #[must_use]
 pub fn is_automatic(name: &str) -> bool {
-    name.strip_prefix("eth").and_then(|number| number.parse().ok()).is_some_and(|n: u32| n >= FIRST)
+    automatic_number(name).is_some()
+}
+
+/// The number in the name of an interface that is the VM's by itself.
+fn automatic_number(name: &str) -> Option<u32> {
+    name.strip_prefix("eth")?.parse().ok().filter(|number| *number >= FIRST)
 }
 
 fn at_start(tap: &str, queues: u16) -> Vec<Step> {
@@ -357,11 +362,10 @@ fn wired(interface: InterfaceName) -> Nic {
 /// The interfaces that are the VM's where nobody says it: those that are there, and those that
 /// containerlab has promised.
 fn by_itself(facts: &HostFacts) -> Vec<InterfaceName> {
-    let number = |name: &str| name.strip_prefix("eth")?.parse::<u32>().ok();
-    let mut numbers: Vec<u32> = facts.interfaces.iter().filter_map(|name| number(name)).collect();
+    let there = facts.interfaces.iter().filter_map(|name| automatic_number(name));
+    let mut numbers: Vec<u32> = there.collect();
     let promised = facts.clab_links.unwrap_or_default();
     numbers.extend(FIRST..=promised.min(FIRST + MOST));
-    numbers.retain(|number| *number >= FIRST);
     numbers.sort_unstable();
     numbers.dedup();
     numbers.truncate(MOST as usize);

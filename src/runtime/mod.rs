@@ -1,4 +1,4 @@
-//! tokio: three tasks that each own one thing and talk by channel.
+//! tokio: tasks that each own one thing and talk by channel.
 //!
 //! ```text
 //!            datagrams                    requests             QMP, signals, exits
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `bmc` owns the engine, `machine` the power state machine and the process, `console` the serial
-//! port. No task waits for another's answer but `control`, which no client of the BMC depends on.
+//! port, `network` the interfaces of the NICs, whose carriers it tells `machine`. No task waits for another's answer but `control`, which no client of the BMC depends on.
 #![expect(clippy::disallowed_methods, reason = "tasks are started here")]
 
 mod bmc;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::control::Link as LinkStatus;
 use crate::host;
@@ -279,7 +279,6 @@ impl Network {
             }
             // It went away while we were at it, which the next event tells.
             Err(error) => {
-                debug!(nic = plan.id, %error, "network");
                 warn!(nic = plan.id, interface = link.name, %error, "not connected");
                 self.wires.handle_failed(nic);
             }

@@ -126,21 +126,29 @@ fn two_machines_back_to_back_whatever_the_lab_does() {
     assert!(guest.shell(ping).contains("they-see"));
     let jumbo = "ping -c 3 -w 15 -s 8972 10.0.0.2 > /dev/null && echo they-see";
     assert!(guest.shell(jumbo).contains("they-see"), "9000-byte packets");
-    // 20 MiB over TCP, with the same sum at both ends.
-    let sum = "dd if=/dev/urandom of=/tmp/f bs=1M count=20 2>/dev/null; md5sum /tmp/f | cut -c1-32";
-    let sum = guest.shell(sum).trim().to_owned();
+    // 100 MiB over TCP, with the same sum at both ends, although the link is deleted and made anew,
+    // with other indexes, while they are under way.
+    guest.shell("dd if=/dev/urandom of=/tmp/f bs=1M count=10 2>/dev/null");
+    guest.shell("all() { for i in 0 1 2 3 4 5 6 7 8 9; do cat /tmp/f; done; }");
+    let sum = guest.shell("all | md5sum | cut -c1-32").trim().to_owned();
     other.type_line("nc -l -p 7000 | md5sum | cut -c1-32; echo \"received\"");
-    let sent = "until nc 10.0.0.2 7000 < /tmp/f; do sleep 1; done; echo sent";
-    assert!(guest.shell(sent).contains("sent"));
+    guest.type_line("until all | nc 10.0.0.2 7000; do sleep 1; done; echo \"sent\"");
+    let sent = |machine: &Machine| machine.status()["links"][0]["from_guest_packets"].as_u64();
+    let wait_packets = || {
+        let before = sent(&first).unwrap_or_default();
+        wait_until("packets flow", SOON, || sent(&first) > Some(before + 500));
+    };
+    for _ in 0..2 {
+        wait_packets();
+        one.ip("link del eth2");
+        wait_carrier(&first, false);
+        wait_carrier(&second, false);
+        link((&one, "eth2"), (&two, "eth2"), 9500);
+        wait_carrier(&first, true);
+    }
+    wait_packets();
+    guest.expect_within(SOON * 6, "sent\r\n");
     assert!(other.expect("received\r\n").contains(&sum), "{sum}");
-
-    // The link is deleted, and made anew with other indexes.
-    one.ip("link del eth2");
-    wait_guest_carrier(&mut guest, false);
-    link((&one, "eth2"), (&two, "eth2"), 9500);
-    wait_carrier(&first, true);
-    wait_guest_carrier(&mut guest, true);
-    assert!(guest.shell(ping).contains("they-see"), "after the link was made anew");
     // The other side goes down, and comes back.
     two.ip("link set eth2 down");
     wait_guest_carrier(&mut guest, false);
@@ -150,6 +158,71 @@ fn two_machines_back_to_back_whatever_the_lab_does() {
     wait_until("the MTU is followed", SOON, || one.ip("link show qbt-eth2").contains("mtu 1400"));
     let shown = first.ctl(&["links"]).succeeds();
     shown.says("virtio-net-pci  tc with eth2").says("connected, carrier, MTU 1400");
+}
+
+#[test]
+fn guests_aggregate_two_links_and_speak_vlans() {
+    let (one, two) = (Namespace::new(), Namespace::new());
+    let setup = || demo().set("nics.1.interface=eth3");
+    let machines = [one.machine(setup().set("name=one")), two.machine(setup().set("name=two"))];
+    for interface in ["eth2", "eth3"] {
+        link((&one, interface), (&two, interface), 1500);
+    }
+    let [mut guest, mut other] = [one.boot(&machines[0]), two.boot(&machines[1])];
+    for (terminal, address) in [(&mut guest, "10.0.0.1/24"), (&mut other, "10.0.0.2/24")] {
+        terminal.shell("killall udhcpc; ip link set eth0 down; ip link set eth1 down");
+        terminal.shell("ip link add bond0 type bond; bond=/sys/class/net/bond0/bonding");
+        for (name, value) in [("mode", "802.3ad"), ("lacp_rate", "fast"), ("miimon", "100")] {
+            terminal.shell(&format!("echo {value} > $bond/{name}"));
+        }
+        terminal.shell("echo +eth0 > $bond/slaves; echo +eth1 > $bond/slaves");
+        terminal.shell("ip link set bond0 up");
+        terminal.shell("ip link add link bond0 name lan5 type vlan id 5; ip link set lan5 up");
+        terminal.shell(&format!("ip addr add {address} dev lan5"));
+    }
+    // Aggregated they are when each has heard the other's LACP frames on both links.
+    for terminal in [&mut guest, &mut other] {
+        wait_until("both ports are aggregated", SOON, || {
+            let shown =
+                terminal.shell("grep -E 'Number of ports|Partner Mac' /proc/net/bonding/bond0");
+            shown.contains("Number of ports: 2") && !shown.contains("00:00:00:00:00:00")
+        });
+    }
+    let mut they_see = |what: &str| {
+        let ping = "ping -c 1 -W 1 10.0.0.2 > /dev/null && echo they-see";
+        wait_until(what, SOON, || guest.shell(ping).contains("they-see"));
+        guest.shell("cat /proc/net/bonding/bond0")
+    };
+    they_see("a ping over VLAN 5");
+    // With one of the two links, the other carries all.
+    two.ip("link set eth3 down");
+    wait_until("one port is left", SOON, || {
+        they_see("a ping over one of them").contains("Number of ports: 1")
+    });
+}
+
+#[test]
+fn an_interface_that_never_comes_or_is_parked_elsewhere_is_no_harm() {
+    let (lab, node, parking) = (Namespace::new(), Namespace::new(), Namespace::new());
+    let machine = node.machine(demo().set("nics.1.interface=eth9"));
+    link((&node, "eth2"), (&lab, "x"), 1500);
+    let mut guest = node.boot(&machine);
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ip link set eth1 up");
+    assert_eq!(guest.shell("cat /sys/class/net/eth1/carrier").trim(), "0");
+    lab.ip("addr add 10.0.0.2/24 dev x");
+    let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(ping).contains("they-see"));
+    // Renamed, put elsewhere, and brought back.
+    let pid = std::process::id();
+    node.ip(&format!("link set eth2 name parked{}", pid % 10_000));
+    wait_guest_carrier(&mut guest, false);
+    node.ip(&format!("link set parked{} netns {}", pid % 10_000, parking.0));
+    parking.ip(&format!("link set parked{} netns {}", pid % 10_000, node.0));
+    node.ip(&format!("link set parked{} name eth2", pid % 10_000));
+    node.ip("link set eth2 up");
+    wait_guest_carrier(&mut guest, true);
+    assert!(guest.shell(ping).contains("they-see"), "after it was parked");
+    assert_eq!(machine.status()["links"][1]["connected"], false);
 }
 
 #[test]

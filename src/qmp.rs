@@ -45,6 +45,19 @@ pub enum Command {
     /// Makes a network back end.
     #[serde(rename = "netdev_add")]
     NetdevAdd(serde_json::Map<String, Value>),
+    /// Removes a network back end.
+    #[serde(rename = "netdev_del")]
+    NetdevDel {
+        /// ID of the back end.
+        id: String,
+    },
+    /// Gives the descriptor that comes with the message a name.
+    #[serde(rename = "getfd")]
+    GetFd {
+        /// The name.
+        #[serde(rename = "fdname")]
+        name: String,
+    },
     /// Plugs in a device.
     #[serde(rename = "device_add")]
     DeviceAdd(serde_json::Map<String, Value>),

@@ -8,11 +8,12 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use qemu_bmc::host::netlink::Netlink;
@@ -33,7 +34,12 @@ const SOURCE: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
 /// Runs a test in a network namespace that nobody else has.
 fn in_namespace<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
     let run = move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace; run the tests as root");
+        let namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+        unshare(namespaces).expect("a network namespace; run the tests as root");
+        // As in a container, /sys is this namespace's.
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::MS_RDONLY, none).unwrap();
         ip("link set lo up");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, test());
@@ -117,7 +123,10 @@ struct End(File);
 
 impl End {
     fn new(tap: &Tap) -> Self {
-        let fd = tap.queues[0].try_clone().unwrap();
+        Self::of(tap.queues[0].try_clone().unwrap())
+    }
+
+    fn of(fd: OwnedFd) -> Self {
         fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         Self(fd.into())
     }
@@ -156,7 +165,7 @@ struct Stand {
     lab: End,
     vm: End,
     /// The devices live as long as these.
-    _taps: [Tap; 2],
+    _taps: Vec<Tap>,
     _dir: TempDir,
 }
 
@@ -167,14 +176,24 @@ async fn stand(wiring: Wiring) -> Stand {
     let (netlink, _events) = Netlink::connect().unwrap();
     let mut wirer = Wirer::new(netlink, dir.path()).await;
     let nic = nic("eth2", wiring.word());
-    let tap = Tap::open(&nic.tap.clone().unwrap(), 1).unwrap();
+    let name = nic.tap.clone().unwrap();
+    let tap = Tap::open(&name, 1).unwrap();
     wirer.prepare(&nic.at_start).await.unwrap();
-    wirer.try_redirect(&nic.tap.clone().unwrap()).await.unwrap();
+    let mut taps = vec![lab, tap];
+    if wiring == Wiring::Macvtap {
+        wirer.try_macvtap(&name, "trial").await.unwrap();
+        taps.pop();
+    } else {
+        wirer.try_redirect(&name).await.unwrap();
+    }
     let links = wirer.links().await.unwrap();
     let link = links.into_iter().find(|link| link.name == "eth2").unwrap();
     wirer.wire(&nic, &link, wiring).await.unwrap();
-    let (lab_end, vm_end) = (End::new(&lab), End::new(&tap));
-    Stand { wirer, nic, link, lab: lab_end, vm: vm_end, _taps: [lab, tap], _dir: dir }
+    let vm = match wiring {
+        Wiring::Macvtap => End::of(wirer.open_macvtap(&name).await.unwrap()),
+        _ => End::new(&taps[1]),
+    };
+    Stand { wirer, nic, link, lab: End::new(&taps[0]), vm, _taps: taps, _dir: dir }
 }
 
 fn frame(destination: [u8; 6], ether_type: u16, len: usize) -> Vec<u8> {
@@ -213,16 +232,16 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// A row of the table in `docs/network.md`.
-fn row(name: &str, passes: [[bool; 2]; 2]) -> String {
+fn row(name: &str, passes: [[bool; 2]; 3]) -> String {
     let mark = |passes| if passes { "ok" } else { "-" };
-    let [tc, bridge] = passes.map(|[to, from]| format!("{}/{}", mark(to), mark(from)));
-    format!("| {name} | {tc} | {bridge} |\n")
+    let [tc, bridge, macvtap] = passes.map(|[to, from]| format!("{}/{}", mark(to), mark(from)));
+    format!("| {name} | {tc} | {bridge} | {macvtap} |\n")
 }
 
 #[test]
 fn which_frames_pass_is_as_the_documentation_says() {
     let (sender, receiver) = std::sync::mpsc::channel();
-    for wiring in [Wiring::Tc, Wiring::Bridge] {
+    for wiring in [Wiring::Tc, Wiring::Bridge, Wiring::Macvtap] {
         let sender = sender.clone();
         in_namespace(move || async move {
             let mut stand = stand(wiring).await;
@@ -240,8 +259,10 @@ fn which_frames_pass_is_as_the_documentation_says() {
     }
     drop(sender);
     let all: Vec<(&str, [bool; 2])> = receiver.iter().collect();
-    let (tc, bridge) = all.split_at(all.len() / 2);
-    let rows = tc.iter().zip(bridge).map(|((name, tc), (_, bridge))| row(name, [*tc, *bridge]));
+    let (tc, others) = all.split_at(all.len() / 3);
+    let (bridge, macvtap) = others.split_at(others.len() / 2);
+    let rows = tc.iter().zip(bridge).zip(macvtap);
+    let rows = rows.map(|((tc, bridge), macvtap)| row(tc.0, [tc.1, bridge.1, macvtap.1]));
     let table: String = rows.collect();
     assert!(tc.iter().all(|(_, passes)| *passes == [true, true]), "tc passes everything\n{table}");
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

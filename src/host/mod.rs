@@ -5,6 +5,7 @@ pub mod dirs;
 pub mod environment;
 pub mod facts;
 pub mod lan;
+pub mod macvtap;
 pub mod netlink;
 pub mod process;
 pub mod qmp;

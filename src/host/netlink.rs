@@ -9,13 +9,13 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage, State,
+    LinkFlags, LinkInfo, LinkMessage, MacVtapMode, State,
 };
 use rtnetlink::packet_route::tc::TcHandle;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{
-    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, MulticastGroup,
-    new_multicast_connection,
+    Handle, LinkBridge, LinkBridgePort, LinkMacVtap, LinkMessageBuilder, LinkUnspec,
+    MulticastGroup, new_multicast_connection,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -97,14 +97,19 @@ pub struct Address {
 /// Packets and drops of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Packets dropped on receiving.
-    pub rx_dropped: u64,
-    /// Packets dropped on sending.
-    pub tx_dropped: u64,
+    /// What it has sent.
+    pub sent: Counter,
+    /// What it has received.
+    pub received: Counter,
+}
+
+/// One direction of a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Packets dropped.
+    pub dropped: u64,
 }
 
 /// A connection with the kernel. Dropped, it is closed.
@@ -216,10 +221,8 @@ impl Netlink {
             _ => None,
         });
         Ok(stats.map_or_else(Counters::default, |stats| Counters {
-            rx_packets: stats.rx_packets,
-            tx_packets: stats.tx_packets,
-            rx_dropped: stats.rx_dropped,
-            tx_dropped: stats.tx_dropped,
+            sent: Counter { packets: stats.tx_packets, dropped: stats.tx_dropped },
+            received: Counter { packets: stats.rx_packets, dropped: stats.rx_dropped },
         }))
     }
 
@@ -360,6 +363,19 @@ impl Netlink {
             }
             other => other,
         }
+    }
+
+    /// Makes a macvtap device that has the link for itself (mode passthru); answers its index.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is a link of that name, `EBUSY` if somebody else has a device over the link,
+    /// `EOPNOTSUPP` where the kernel has no macvtap.
+    pub async fn add_macvtap(&self, name: &str, over: u32) -> Result<u32> {
+        let message = LinkMacVtap::new(name, over, MacVtapMode::Passthrough).build();
+        let what = || format!("macvtap device {name}");
+        self.handle.link().add(message).execute().await.doing(what)?;
+        let made = self.by_name(name).await?;
+        made.map(|link| link.index).ok_or_else(|| Error::missing(name))
     }
 
     /// Makes a bridge without any wish of its own.

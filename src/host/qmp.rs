@@ -4,10 +4,13 @@
 //! A QEMU that hangs holds up nobody.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -20,7 +23,7 @@ const MAX_LINE_LEN: u64 = 1 << 20;
 /// The sending end of a connection.
 #[derive(Debug)]
 pub struct Qmp {
-    lines: mpsc::UnboundedSender<String>,
+    lines: mpsc::UnboundedSender<(String, Option<Rc<OwnedFd>>)>,
     /// Commands that have not returned, to name them when they fail.
     pending: BTreeMap<u64, Command>,
     next_id: u64,
@@ -37,10 +40,15 @@ impl Qmp {
     ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let (read, mut write) = UnixStream::from_std(stream)?.into_split();
-        let (lines, mut queue) = mpsc::unbounded_channel::<String>();
+        let (lines, mut queue) = mpsc::unbounded_channel::<(String, Option<Rc<OwnedFd>>)>();
         tokio::task::spawn_local(async move {
-            while let Some(line) = queue.recv().await {
-                if write.write_all(line.as_bytes()).await.is_err() {
+            while let Some((line, descriptor)) = queue.recv().await {
+                let sent = match descriptor {
+                    None => Ok(0),
+                    Some(descriptor) => send_descriptor(write.as_ref(), &line, &descriptor).await,
+                };
+                let Ok(sent) = sent else { break };
+                if write.write_all(&line.as_bytes()[sent..]).await.is_err() {
                     break;
                 }
             }
@@ -67,6 +75,11 @@ impl Qmp {
 
     /// Sends a command.
     pub fn send(&mut self, command: Command) {
+        self.send_with(command, None);
+    }
+
+    /// Sends a command with a descriptor, such as `getfd` wants.
+    pub fn send_with(&mut self, command: Command, descriptor: Option<Rc<OwnedFd>>) {
         let id = self.next_id;
         self.next_id += 1;
         let request = Request { command: &command, id };
@@ -79,7 +92,7 @@ impl Qmp {
         }
         line.push('\n');
         // A closed connection is told by the reading side.
-        let _ = self.lines.send(line);
+        let _ = self.lines.send((line, descriptor));
         self.pending.insert(id, command);
     }
 
@@ -87,4 +100,20 @@ impl Qmp {
     pub fn returned(&mut self, id: u64) -> Option<Command> {
         self.pending.remove(&id)
     }
+}
+
+/// Sends the beginning of a line with a descriptor (unix(7), `SCM_RIGHTS`); answers how many bytes.
+async fn send_descriptor(
+    stream: &UnixStream,
+    line: &str,
+    descriptor: &OwnedFd,
+) -> io::Result<usize> {
+    let descriptors = [descriptor.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let send = || {
+        let bytes = [IoSlice::new(line.as_bytes())];
+        sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)
+            .map_err(io::Error::from)
+    };
+    stream.async_io(Interest::WRITABLE, send).await
 }

@@ -4,13 +4,14 @@
 //! when this one dies.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-use crate::host::dirs;
 use crate::host::netlink::{Address, Counters, Error, Netlink};
+use crate::host::{dirs, macvtap};
 use crate::machine::wires::Link;
 use crate::plan::{NicPlan, Step};
 use crate::profile::document::Wiring;
@@ -30,7 +31,8 @@ struct Saved {
     was_promiscuous: bool,
     ipv6_generation: Option<u8>,
     addresses: Vec<Address>,
-    bridge: Option<String>,
+    /// What is made over it, a bridge or a macvtap device.
+    device: Option<String>,
 }
 
 /// Hands on the kernel's network.
@@ -111,6 +113,29 @@ impl Wirer {
         result
     }
 
+    /// Tries whether macvtap devices can be made and opened, on a device of ours, which is called `tap`.
+    /// `name` is free.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub async fn try_macvtap(&self, tap: &str, name: &str) -> std::result::Result<(), String> {
+        let index = self.index(tap).await.map_err(|error| error.to_string())?;
+        let made = self.netlink.add_macvtap(name, index).await;
+        let made = made.map_err(|error| error.to_string())?;
+        let opened = macvtap::open(name, made);
+        self.tell(self.netlink.remove(made).await);
+        opened.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// The descriptor of a NIC's macvtap device.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn open_macvtap(&self, name: &str) -> std::result::Result<OwnedFd, String> {
+        let index = self.index(name).await.map_err(|error| error.to_string())?;
+        macvtap::open(name, index).map_err(|error| error.to_string())
+    }
+
     /// Connects a NIC with the link that has its interface's name now.
     ///
     /// # Errors
@@ -173,6 +198,10 @@ impl Wirer {
                     let index = self.index(name).await?;
                     self.netlink.set_mtu(index, link.mtu.min(MAX_TAP_MTU)).await?;
                 }
+                Step::Macvtap { name, .. } => {
+                    let index = self.netlink.add_macvtap(name, link.index).await?;
+                    self.netlink.set_promiscuous(index, true).await?;
+                }
                 Step::Redirect { from, to } => {
                     let from = self.index_of(from, &interface, link.index).await?;
                     let to = self.index_of(to, &interface, link.index).await?;
@@ -195,8 +224,8 @@ impl Wirer {
     async fn adopt(&mut self, steps: &[Step], link: &Link) -> Result {
         let index = link.index;
         let addresses = self.netlink.addresses(index).await?;
-        let bridge = steps.iter().find_map(|step| match step {
-            Step::Bridge { name } => Some(name.clone()),
+        let device = steps.iter().find_map(|step| match step {
+            Step::Bridge { name } | Step::Macvtap { name, .. } => Some(name.clone()),
             _ => None,
         });
         let saved = Saved {
@@ -205,7 +234,7 @@ impl Wirer {
             was_promiscuous: self.netlink.is_promiscuous(index).await?,
             ipv6_generation: self.netlink.ipv6_generation(index).await?,
             addresses: addresses.clone(),
-            bridge,
+            device,
         };
         self.saved.insert(index, saved);
         self.write();
@@ -243,11 +272,13 @@ impl Wirer {
     /// Puts a link back as it was. `is_there`: it has not gone meanwhile.
     async fn let_go(&mut self, index: u32, is_there: bool) {
         let Some(saved) = self.saved.remove(&index) else { return };
+        if let Some(device) = &saved.device
+            && let Ok(Some(device)) = self.netlink.by_name(device).await
+        {
+            self.tell(self.netlink.remove(device.index).await);
+        }
         if is_there {
             self.tell(self.netlink.stop_redirecting(index).await);
-            if saved.bridge.is_some() {
-                self.tell(self.netlink.remove_port(index).await);
-            }
             if !saved.was_promiscuous {
                 self.tell(self.netlink.set_promiscuous(index, false).await);
             }
@@ -257,11 +288,6 @@ impl Wirer {
             if let Some(mode) = saved.ipv6_generation {
                 self.tell(self.netlink.set_ipv6_generation(index, mode).await);
             }
-        }
-        if let Some(bridge) = &saved.bridge
-            && let Ok(Some(bridge)) = self.netlink.by_name(bridge).await
-        {
-            self.tell(self.netlink.remove(bridge.index).await);
         }
         self.write();
     }

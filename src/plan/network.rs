@@ -160,6 +160,13 @@ pub enum Step {
         /// Its name.
         name: String,
     },
+    /// Make a macvtap device of the interface, which passes all frames.
+    Macvtap {
+        /// Its name.
+        name: String,
+        /// The interface.
+        over: InterfaceName,
+    },
     /// Make the interface the VM's: remember its addresses and remove them, make none, take packets
     /// for all MAC addresses.
     Adopt {
@@ -206,6 +213,9 @@ impl fmt::Display for Step {
             Self::Adopt { interface } => {
                 write!(f, "take over {interface}: remove its addresses, promiscuous")
             }
+            Self::Macvtap { name, over } => {
+                write!(f, "make the macvtap device {name} over {over}, promiscuous")
+            }
             Self::Mtu { name, like } => write!(f, "give {name} the MTU of {like}"),
             Self::Redirect { from, to } => write!(f, "redirect what comes in on {from} to {to}"),
             Self::Bridge { name } => write!(f, "make the bridge {name}"),
@@ -250,7 +260,11 @@ impl NicPlan {
             id,
             interface: nic.interface.clone(),
             wiring,
-            at_start: tap.as_ref().map_or(Vec::new(), |tap| at_start(tap, nic.queues)),
+            at_start: match &tap {
+                // Its device is made of the interface.
+                Some(tap) if wiring != Wiring::Macvtap => at_start(tap, nic.queues),
+                _ => Vec::new(),
+            },
             tap,
             when_there: Vec::new(),
             model: nic.model,
@@ -267,6 +281,20 @@ impl NicPlan {
         plan
     }
 
+    /// It has a TAP device as soon as the program runs, whose descriptors QEMU inherits. One that is
+    /// of the wiring `macvtap` gets its device with its interface.
+    #[must_use]
+    pub fn has_tap_at_start(&self) -> bool {
+        self.tap.is_some() && self.wiring != Wiring::Macvtap
+    }
+
+    /// QEMU's IDs of what stands behind the NIC in the wiring `macvtap`: port of the NIC's hub, and
+    /// device. They are removed in this order.
+    #[must_use]
+    pub fn back_end_ids(&self) -> [String; 2] {
+        [format!("{}-port", self.id), format!("{}-macvtap", self.id)]
+    }
+
     /// What connects its TAP device with the interface, in this wiring.
     #[must_use]
     pub fn steps(&self, wiring: Wiring) -> Vec<Step> {
@@ -279,6 +307,15 @@ impl NicPlan {
 
 fn wire(wiring: Wiring, interface: &InterfaceName, tap: &str) -> Vec<Step> {
     let name = || interface.to_string();
+    if wiring == Wiring::Macvtap {
+        let name = || tap.to_owned();
+        return vec![
+            Step::Adopt { interface: interface.clone() },
+            Step::Macvtap { name: name(), over: interface.clone() },
+            Step::Quiet { name: name() },
+            Step::Up { name: name() },
+        ];
+    }
     let mut steps = vec![
         Step::Adopt { interface: interface.clone() },
         Step::Mtu { name: tap.to_owned(), like: interface.clone() },
@@ -312,7 +349,7 @@ impl NetworkPlan {
         };
         let nics = nics.iter().enumerate();
         let nics: Vec<_> = nics.map(|(index, nic)| NicPlan::render(profile, index, nic)).collect();
-        let with_tap = nics.iter().filter(|nic| nic.tap.is_some());
+        let with_tap = nics.iter().filter(|nic| nic.has_tap_at_start());
         let first_fd = with_tap.fold(FIRST_TAP_FD, |fd, nic| fd + i32::from(nic.queues));
         // Where NICs can be made; where they cannot, nobody has asked for these.
         let spares = profile.nics_automatic && facts.tap == Access::Usable;
@@ -321,6 +358,12 @@ impl NetworkPlan {
             nics,
             spares: (0..spares).map(|index| Spare::new(&profile.name, index, first_fd)).collect(),
         }
+    }
+
+    /// The NIC with this ID of QEMU's, and its number.
+    #[must_use]
+    pub fn numbered(&self, id: &str) -> Option<(usize, &NicPlan)> {
+        self.nics.iter().enumerate().find(|(_, nic)| nic.id == id)
     }
 
     /// For people.

@@ -1,6 +1,6 @@
 //! The power state machine with its process: carries out effects, feeds back what happens.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::PipeReader;
 use std::path::Path;
 use std::time::Duration;
@@ -19,11 +19,12 @@ use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
 use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
+use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
-use crate::plan::{NicPlan, Plan, Spare};
 use crate::qmp::{Command, Message};
+use crate::runtime::nics::{self, Nics};
 use crate::runtime::{bmc, console};
-use crate::value::{BootDevice, MacAddr, Secret};
+use crate::value::{BootDevice, Secret};
 
 /// Name of the file in the state directory that says how the machine was when the program ended.
 pub(super) const LAST_POWER: &str = "last-power";
@@ -45,41 +46,8 @@ pub(super) enum Input {
     CycleInterval(Duration),
     /// Send a break on the serial port.
     Break,
-    /// A NIC has a carrier now, or has lost it.
-    Carrier {
-        /// QEMU's ID of the device.
-        id: String,
-        /// It has.
-        up: bool,
-    },
-    /// What a NIC is to tell its guest when the machine is switched on.
-    HostMtu {
-        /// QEMU's ID of the device.
-        id: String,
-        /// MTU in bytes.
-        mtu: u32,
-    },
-    /// A NIC is plugged in.
-    Plug {
-        /// Where.
-        spare: Spare,
-        /// The NIC.
-        nic: Box<NicPlan>,
-        /// MTU that the guest is told, in bytes.
-        mtu: u32,
-    },
-    /// A NIC is unplugged.
-    Unplug {
-        /// Where.
-        spare: Spare,
-    },
-    /// The address that a NIC is to have when the machine is switched on.
-    Mac {
-        /// QEMU's ID of the device.
-        id: String,
-        /// The address.
-        mac: MacAddr,
-    },
+    /// What has become of a NIC.
+    Nic(nics::Input),
     /// The program is to end.
     End,
     /// Somebody wants to know.
@@ -121,12 +89,7 @@ struct Machine {
     plan: Plan,
     vnc_password: Option<Secret>,
     taps: Vec<Tap>,
-    /// NICs with an interface, by ID: whether they have a carrier.
-    carriers: BTreeMap<String, bool>,
-    /// The back ends of spare NICs that the process has.
-    netdevs: BTreeSet<String>,
-    /// What plugs NICs in and out, and the process has not been told.
-    plugging: Vec<Command>,
+    nics: Nics,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -158,15 +121,12 @@ pub(super) async fn run(
         }
     };
     let driver = Driver::new(plan.power.driver(&plan.qemu));
-    let with_tap = plan.network.nics.iter().filter(|nic| nic.interface.is_some());
-    let carriers = with_tap.map(|nic| (nic.id.clone(), false)).collect();
+    let nics = Nics::new(&plan.network);
     let mut machine = Machine {
         plan,
         vnc_password,
         taps,
-        carriers,
-        netdevs: BTreeSet::new(),
-        plugging: Vec::new(),
+        nics,
         driver,
         running: None,
         ending: false,
@@ -240,33 +200,11 @@ impl Machine {
                     running.qmp.send(Command::ChardevSendBreak { id });
                 }
             }
-            Input::Carrier { id, up } => {
-                self.send_ready(Command::SetLink { name: id.clone(), up });
-                self.carriers.insert(id, up);
-            }
-            Input::Plug { spare, nic, mtu } => {
-                let [netdev, device] = self.plan.qemu.plug(&spare, &nic, mtu);
-                self.carriers.insert(nic.id, false);
-                // A back end stays when its device is unplugged.
-                if self.netdevs.insert(spare.netdev) {
-                    self.plugging.push(Command::NetdevAdd(netdev));
-                }
-                self.plugging.push(Command::DeviceAdd(device));
-                self.plug();
-            }
-            Input::Unplug { spare } => {
-                self.plan.qemu.unplug(&spare);
-                self.carriers.remove(&spare.id);
-                self.plugging.push(Command::DeviceDel { id: spare.id });
-                self.plug();
-            }
-            Input::Mac { id, mac } => self.plan.qemu.set_mac(&id, mac),
-            Input::HostMtu { id, mtu } => {
-                let told =
-                    self.plan.network.nics.iter().any(|nic| nic.id == id && nic.mtu.is_none());
-                if told {
-                    self.plan.qemu.set_host_mtu(&id, mtu);
-                }
+            Input::Nic(input) => {
+                let is_ready = self.running.as_ref().is_some_and(|running| running.ready);
+                let Plan { network, qemu, .. } = &mut self.plan;
+                self.nics.handle(input, network, qemu, is_ready);
+                self.tell_of_nics();
             }
             Input::End => {
                 self.ending = true;
@@ -321,13 +259,8 @@ impl Machine {
                     if let Some(running) = self.running_with(number) {
                         running.ready = true;
                     }
-                    self.plug();
-                    // QEMU begins with a carrier everywhere.
-                    let without = self.carriers.iter().filter(|(_, up)| !**up);
-                    let without: Vec<String> = without.map(|(id, _)| id.clone()).collect();
-                    for name in without {
-                        self.send(Command::SetLink { name, up: false });
-                    }
+                    self.nics.ready(&self.plan.network);
+                    self.tell_of_nics();
                     if let Some(password) = self.vnc_password.clone() {
                         self.send(Command::SetPassword { protocol: "vnc", password });
                     }
@@ -416,11 +349,7 @@ impl Machine {
     async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
-        // They are on its command line.
-        self.plugging.clear();
-        let spares = self.plan.network.spares.iter();
-        let there = spares.filter(|spare| self.carriers.contains_key(&spare.id));
-        self.netdevs = there.map(|spare| spare.netdev.clone()).collect();
+        self.nics.spawned(&self.plan.network);
         let process = process::spawn(&self.plan.qemu, order, &self.taps)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
@@ -450,18 +379,11 @@ impl Machine {
         }
     }
 
-    /// Tells a QEMU that takes commands; one that does not yet is told when it does.
-    fn send_ready(&mut self, command: Command) {
-        if self.running.as_ref().is_some_and(|running| running.ready) {
-            self.send(command);
-        }
-    }
-
-    /// Has NICs plugged in and out, as soon as QEMU takes commands.
-    fn plug(&mut self) {
-        if self.running.as_ref().is_some_and(|running| running.ready) {
-            for command in std::mem::take(&mut self.plugging) {
-                self.send(command);
+    /// Tells QEMU of its NICs, as soon as it takes commands.
+    fn tell_of_nics(&mut self) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.ready) {
+            for (command, descriptor) in self.nics.take_pending() {
+                running.qmp.send_with(command, descriptor);
             }
         }
     }

@@ -17,6 +17,7 @@ mod console;
 mod control;
 mod machine;
 mod network;
+mod nics;
 mod save;
 
 use std::io;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::control::Link as LinkStatus;
 use crate::host;
-use crate::host::netlink::{EBUSY, EINVAL, Event, Netlink};
+use crate::host::netlink::{Counters, EBUSY, EINVAL, Event, Netlink};
 use crate::host::tap::Tap;
 use crate::host::wiring::Wirer;
 use crate::machine::wires::{Effect, Link, Wires};
@@ -19,13 +19,16 @@ use crate::plan::{NetworkPlan, NicPlan, Spare, is_automatic};
 use crate::profile::Key;
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::Wiring;
-use crate::runtime::machine;
+use crate::runtime::{machine, nics};
 use crate::value::{MacAddr, MachineName};
 
 /// How long a TAP device may still be held by a process that dies.
 const BUSY_LIMIT: Duration = Duration::from_secs(3);
 /// How often it is tried meanwhile.
 const BUSY_POLL: Duration = Duration::from_millis(20);
+
+/// What the name of the macvtap device begins with that is made to see whether it can be.
+const TRIAL_PREFIX: &str = "qbm";
 
 /// What this task is told.
 #[derive(Debug)]
@@ -105,6 +108,15 @@ pub(super) async fn prepare(
             _ => fail(index, format!("the TAP device {name} cannot be made: {error}"))
                 .with_help("start the container with `--cap-add NET_ADMIN`"),
         })?;
+        if let Some(Wiring::Macvtap) = plan.nics.get(index).map(|nic| nic.wiring) {
+            let trial = format!("{TRIAL_PREFIX}{index}-{}", std::process::id());
+            wirer.try_macvtap(name, &trial).await.map_err(|error| {
+                fail(index, format!("the wiring `macvtap` cannot be had: {error}"))
+                    .with_help("set the NIC's `wiring` to `tc`, which needs no device node")
+            })?;
+            wirings.insert(index, wiring);
+            continue;
+        }
         taps.push(tap);
         wirer.prepare(at_start).await.map_err(|error| fail(index, format!("{name}: {error}")))?;
         if let (Wiring::Tc | Wiring::Auto, Err(error)) = (wiring, wirer.try_redirect(name).await) {
@@ -226,18 +238,19 @@ impl Network {
                     let nic_plan = plan.clone();
                     self.ready.plugged.insert(nic, plan);
                     let nic = Box::new(nic_plan);
-                    self.tell(machine::Input::Plug { spare, nic, mtu: link.mtu });
+                    self.tell(nics::Input::Plug { spare, nic, mtu: link.mtu });
                 }
                 Effect::Unplug { nic } => {
                     let Some(plan) = self.ready.plugged.remove(&nic) else { continue };
                     info!(nic = plan.id, "unplugged: its interface stays away");
                     if let Some(spare) = self.ready.spare(nic).cloned() {
-                        self.tell(machine::Input::Unplug { spare });
+                        self.tell(nics::Input::Unplug { spare });
                     }
                 }
                 Effect::Unwire { nic, index } => {
                     let Some(plan) = self.ready.nic(nic).cloned() else { continue };
                     info!(nic = plan.id, "the interface is gone");
+                    self.tell(nics::Input::Detach { id: plan.id.clone() });
                     self.ready.wirer.unwire(&plan, index).await;
                 }
                 Effect::Mtu { nic, mtu } => {
@@ -246,13 +259,13 @@ impl Network {
                     if let Err(error) = self.ready.wirer.set_mtu(&plan, mtu).await {
                         warn!(nic = plan.id, %error, "the MTU cannot be followed");
                     }
-                    self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu });
+                    self.tell(nics::Input::HostMtu { id: plan.id.clone(), mtu });
                 }
                 Effect::Mac { nic, mac } => self.inherit_mac(nic, mac),
                 Effect::Carrier { nic, up } => {
                     let Some(plan) = self.ready.nic(nic).cloned() else { continue };
                     info!(nic = plan.id, up, "carrier");
-                    self.tell(machine::Input::Carrier { id: plan.id.clone(), up });
+                    self.tell(nics::Input::Carrier { id: plan.id.clone(), up });
                 }
             }
         }
@@ -272,9 +285,17 @@ impl Network {
                     wiring = wiring.word(),
                     "connected"
                 );
+                if let (Wiring::Macvtap, Some(tap)) = (wiring, &plan.tap) {
+                    match self.ready.wirer.open_macvtap(tap).await {
+                        Ok(macvtap) => {
+                            self.tell(nics::Input::Attach { id: plan.id.clone(), macvtap });
+                        }
+                        Err(error) => warn!(nic = plan.id, error, "nothing comes through"),
+                    }
+                }
                 self.inherit_mac(nic, link.mac);
                 if plan.mtu.is_none() {
-                    self.tell(machine::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
+                    self.tell(nics::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
                 }
             }
             // It went away while we were at it, which the next event tells.
@@ -290,12 +311,12 @@ impl Network {
         if let Some(plan) = self.ready.nic(nic).filter(|plan| plan.inherits_mac)
             && let Some(mac) = MacAddr::new(mac)
         {
-            self.tell(machine::Input::Mac { id: plan.id.clone(), mac });
+            self.tell(nics::Input::Mac { id: plan.id.clone(), mac });
         }
     }
 
-    fn tell(&self, input: machine::Input) {
-        let _ = self.machine.send(input);
+    fn tell(&self, input: nics::Input) {
+        let _ = self.machine.send(machine::Input::Nic(input));
     }
 
     async fn status(&self) -> Vec<LinkStatus> {
@@ -317,11 +338,16 @@ impl Network {
             if let (true, Some(link)) = (nic.inherits_mac, link) {
                 status.mac = MacAddr::new(link.mac).unwrap_or(nic.mac).to_string();
             }
-            // What the TAP device sends is what the guest receives.
-            status.to_guest_packets = counters.tx_packets;
-            status.to_guest_dropped = counters.tx_dropped;
-            status.from_guest_packets = counters.rx_packets;
-            status.from_guest_dropped = counters.rx_dropped;
+            let Counters { sent, received } = counters;
+            // What a TAP device sends is what the guest receives. A macvtap device is the guest's own.
+            let [to_guest, from_guest] = match wiring {
+                Wiring::Macvtap => [received, sent],
+                _ => [sent, received],
+            };
+            status.to_guest_packets = to_guest.packets;
+            status.to_guest_dropped = to_guest.dropped;
+            status.from_guest_packets = from_guest.packets;
+            status.from_guest_dropped = from_guest.dropped;
             all.push(status);
         }
         all

@@ -226,6 +226,50 @@ fn an_interface_that_never_comes_or_is_parked_elsewhere_is_no_harm() {
 }
 
 #[test]
+fn a_nic_over_macvtap_follows_its_interface() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    let machine = node.machine(demo().set("nics.0.wiring=macvtap"));
+    // Switched on before its interface is there, so that the device comes to a running QEMU.
+    let mut guest = node.boot(&machine);
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
+    wait_guest_carrier(&mut guest, false);
+    let meet = |guest: &mut Terminal| {
+        link((&node, "eth2"), (&lab, "x"), 9500);
+        lab.ip("addr add 10.0.0.2/24 dev x");
+        wait_guest_carrier(guest, true);
+    };
+    let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
+    meet(&mut guest);
+    assert!(guest.shell(ping).contains("they-see"));
+    let links = || machine.status()["links"][0].clone();
+    let count = |name: &str| links()[name].as_u64().unwrap();
+    let before = [count("to_guest_packets"), count("from_guest_packets")];
+    // One way only: from the guest.
+    let answer = |yes: bool| {
+        let write = format!("echo {} > /proc/sys/net/ipv4/icmp_echo_ignore_all", u8::from(!yes));
+        run(tool("ip").args(["netns", "exec", &lab.0, "sh", "-c", &write])).succeeds();
+    };
+    answer(false);
+    guest.shell("ping -c 20 -i 0.1 -w 2 10.0.0.2 > /dev/null");
+    answer(true);
+    let after = [count("to_guest_packets"), count("from_guest_packets")];
+    assert!(after[1] - before[1] > after[0] - before[0] + 10, "{before:?} {after:?}");
+    // Deleted and made anew, with another index.
+    node.ip("link del eth2");
+    wait_guest_carrier(&mut guest, false);
+    meet(&mut guest);
+    assert!(guest.shell(ping).contains("they-see"), "made anew");
+    // A process that finds it there, and tells its guest of the MTU.
+    node.ipmitool(&machine, &["power", "cycle"]).succeeds();
+    guest.expect_guest();
+    guest.shell("ip link set eth0 mtu 9000; ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
+    let jumbo = "ping -c 3 -w 15 -s 8972 10.0.0.2 > /dev/null && echo they-see";
+    assert!(guest.shell(jumbo).contains("they-see"), "after a power cycle");
+    drop(machine);
+    assert!(!node.ip("link").contains("macvtap"), "{}", node.ip("link"));
+}
+
+#[test]
 fn a_nic_can_have_its_interfaces_address() {
     let (lab, node) = (Namespace::new(), Namespace::new());
     let machine = node.machine(demo().set("nics.0.mac=inherit"));

@@ -11,8 +11,11 @@ use crate::value::BootDevice;
 impl QemuPlan {
     pub(super) fn nics(&mut self, network: &NetworkPlan) {
         let mut tap_fd = FIRST_TAP_FD;
-        for nic in &network.nics {
+        for (number, nic) in network.nics.iter().enumerate() {
             match &nic.tap {
+                // A hub, as what is behind the NIC comes and goes with its interface.
+                Some(_) if !nic.has_tap_at_start() => self
+                    .json("-netdev", json!({ "type": "hubport", "id": nic.id, "hubid": number })),
                 None => self.json("-netdev", json!({ "type": "user", "id": nic.id })),
                 Some(_) => {
                     let fds: Vec<String> = (0..nic.queues)
@@ -60,6 +63,19 @@ impl QemuPlan {
                 json!({ "driver": "pcie-root-port", "id": spare.port, "chassis": chassis }),
             );
         }
+    }
+
+    /// What a running QEMU has to be told when a NIC of the wiring `macvtap` gets its device: the
+    /// device's back end, which has a descriptor called as its ID, and its port of the NIC's hub.
+    /// `number`: the NIC's in the plan.
+    #[must_use]
+    pub fn back_end(number: usize, nic: &NicPlan) -> [Map<String, Value>; 2] {
+        let [port, tap] = nic.back_end_ids();
+        [
+            json!({ "type": "tap", "id": tap, "fd": tap }),
+            json!({ "type": "hubport", "id": port, "hubid": number, "netdev": tap }),
+        ]
+        .map(|value| value.as_object().cloned().unwrap_or_default())
     }
 
     /// Plugs in a NIC, from the next start on; answers what a running QEMU has to be told: back end

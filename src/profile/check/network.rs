@@ -75,18 +75,12 @@ impl Check<'_> {
                 format!("nics[{index}] has the interface {name}, and its `wiring` is `user`"),
                 "leave one of them out: `user` is QEMU's own network, with no interface",
             ),
-            (_, Wiring::Macvtap) => self.error(
-                &key("wiring"),
-                format!(
-                    "nics[{index}] has the wiring `macvtap`, which this version does not serve"
+            (None, wiring @ (Wiring::Tc | Wiring::Bridge | Wiring::Auto | Wiring::Macvtap)) => self
+                .error(
+                    &key("wiring"),
+                    format!("nics[{index}] has the wiring `{}`, and no `interface`", wiring.word()),
+                    "name the container's interface, for example `interface = \"eth2\"`",
                 ),
-                "use `tc`, which passes on as much",
-            ),
-            (None, wiring @ (Wiring::Tc | Wiring::Bridge | Wiring::Auto)) => self.error(
-                &key("wiring"),
-                format!("nics[{index}] has the wiring `{}`, and no `interface`", wiring.word()),
-                "name the container's interface, for example `interface = \"eth2\"`",
-            ),
             _ => {}
         }
         if nic.mac == Some(Mac::Inherit) && (nic.interface.is_none() || nic.wiring() != Wiring::Tc)
@@ -95,6 +89,13 @@ impl Check<'_> {
                 &key("mac"),
                 format!("nics[{index}] inherits its MAC address, and its wiring is not `tc`"),
                 "a bridge takes frames for its interface's own address itself: leave `mac` out",
+            );
+        }
+        if nic.queues > 1 && nic.wiring() == Wiring::Macvtap {
+            self.error(
+                &key("queues"),
+                format!("nics[{index}] has {} `queues`, and the wiring `macvtap`", nic.queues),
+                "such a NIC has one queue; use the wiring `tc` for more",
             );
         }
         self.range(&key("queues"), nic.queues.into(), 1, 8);

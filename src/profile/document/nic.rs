@@ -79,7 +79,8 @@ pub enum Wiring {
     Tc,
     /// A Linux bridge, which passes on all but pause frames and malformed ones.
     Bridge,
-    /// A macvtap device of the interface; not served by this version.
+    /// A macvtap device of the interface, which passes on all but pause frames. Its device node has to
+    /// be made, which a container may do only if it is told so. The NIC has one queue and no offloads.
     Macvtap,
     /// `tc` where the kernel has it, else `bridge`, with a warning.
     Auto,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-use crate::host::netlink::{Address, Counters, Error, Netlink};
+use crate::host::netlink::{Address, Counters, Error, Netlink, Route};
 use crate::host::{dirs, macvtap};
 use crate::machine::wires::Link;
 use crate::plan::{NicPlan, Step};
@@ -31,6 +31,9 @@ struct Saved {
     was_promiscuous: bool,
     ipv6_generation: Option<u8>,
     addresses: Vec<Address>,
+    routes: Vec<Route>,
+    /// What comes in on it is redirected.
+    redirected: bool,
     /// What is made over it, a bridge or a macvtap device.
     device: Option<String>,
 }
@@ -228,12 +231,21 @@ impl Wirer {
             Step::Bridge { name } | Step::Macvtap { name, .. } => Some(name.clone()),
             _ => None,
         });
+        let redirected = steps
+            .iter()
+            .any(|step| matches!(step, Step::Redirect { from, .. } if *from == link.name));
+        if redirected && self.netlink.has_ingress(index).await? {
+            let what = format!("{} has an ingress queueing discipline of others'", link.name);
+            return Err(Error::new(what));
+        }
         let saved = Saved {
             name: link.name.clone(),
             index,
             was_promiscuous: self.netlink.is_promiscuous(index).await?,
             ipv6_generation: self.netlink.ipv6_generation(index).await?,
             addresses: addresses.clone(),
+            routes: self.netlink.routes(index).await?,
+            redirected,
             device,
         };
         self.saved.insert(index, saved);
@@ -251,11 +263,16 @@ impl Wirer {
         if !self.saved.contains_key(&index) {
             return;
         }
-        let new = match self.netlink.addresses(index).await {
-            Ok(new) => new,
-            Err(error) => return debug!(%error, "network"),
+        let read =
+            async || Ok((self.netlink.addresses(index).await?, self.netlink.routes(index).await?));
+        let (new, routes) = match read().await {
+            Ok(read) => read,
+            Err::<_, Error>(error) => return debug!(%error, "network"),
         };
         if let Some(saved) = self.saved.get_mut(&index) {
+            let known = |route: &Route| saved.routes.contains(route);
+            let new_routes: Vec<Route> = routes.into_iter().filter(|route| !known(route)).collect();
+            saved.routes.extend(new_routes);
             let known = std::mem::take(&mut saved.addresses);
             let known = known.into_iter().filter(|address| !new.contains(address));
             saved.addresses = known.chain(new.clone()).collect();
@@ -278,12 +295,17 @@ impl Wirer {
             self.tell(self.netlink.remove(device.index).await);
         }
         if is_there {
-            self.tell(self.netlink.stop_redirecting(index).await);
+            if saved.redirected {
+                self.tell(self.netlink.stop_redirecting(index).await);
+            }
             if !saved.was_promiscuous {
                 self.tell(self.netlink.set_promiscuous(index, false).await);
             }
             for address in &saved.addresses {
                 self.tell(self.netlink.add_address(index, address).await);
+            }
+            for route in &saved.routes {
+                self.tell(self.netlink.add_route(route).await);
             }
             if let Some(mode) = saved.ipv6_generation {
                 self.tell(self.netlink.set_ipv6_generation(index, mode).await);

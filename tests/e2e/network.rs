@@ -352,9 +352,13 @@ fn the_namespace_is_as_it_was_after_the_end_and_after_a_crash() {
     let (lab, node) = (Namespace::new(), Namespace::new());
     link((&node, "eth2"), (&lab, "x"), 9500);
     node.ip("addr add 192.0.2.1/24 dev eth2");
+    node.ip("addr add 2001:db8::1/64 dev eth2");
+    node.ip("route add 198.51.100.0/24 via 192.0.2.254 src 192.0.2.1 metric 50");
+    node.ip("-6 route add 2001:db8:1::/48 via 2001:db8::2");
     let settled = || {
         wait_until("addresses are settled", SOON, || !node.ip("addr").contains("tentative"));
-        [node.ip("-j -d link"), node.ip("-j addr")]
+        let routes = ["-j route show table all", "-j -6 route show table all"];
+        [node.ip("-j -d link"), node.ip("-j addr"), node.ip(routes[0]), node.ip(routes[1])]
             // What is going on is not state.
             .map(|text| text.replace("\"UNKNOWN\"", "").replace("LOWER_UP", ""))
     };
@@ -362,6 +366,7 @@ fn the_namespace_is_as_it_was_after_the_end_and_after_a_crash() {
     let mut machine = node.machine(Setup::bare().set("nics.0.interface=eth2"));
     wait_carrier(&machine, true);
     assert!(!node.ip("addr show eth2").contains("192.0.2.1"));
+    assert!(!node.ip("route").contains("198.51.100.0"));
     machine.restart();
     wait_carrier(&machine, true);
     // As the kernel's out-of-memory killer would do it.
@@ -372,6 +377,29 @@ fn the_namespace_is_as_it_was_after_the_end_and_after_a_crash() {
     machine.signal(Signal::SIGTERM);
     machine.wait_end(SOON);
     assert_eq!(settled(), before);
+}
+
+#[test]
+fn what_others_have_made_of_an_interface_stays_theirs() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    link((&node, "eth2"), (&lab, "x"), 9500);
+    link((&node, "eth3"), (&lab, "y"), 9500);
+    let tc = |words: &str| run(tool("tc").args(["-n", &node.0]).args(words.split(' '))).succeeds();
+    for interface in ["eth2", "eth3"] {
+        tc(&format!("qdisc add dev {interface} ingress"));
+    }
+    node.ip("addr add 192.0.2.1/24 dev eth2");
+    let setup = Setup::bare().set("nics.0.interface=eth2").set("nics.1.interface=eth3");
+    let mut machine = node.machine(setup.set("nics.1.wiring=bridge"));
+    wait_until("the bridge is there", SOON, || machine.status()["links"][1]["connected"] == true);
+    assert_eq!(machine.status()["links"][0]["connected"], false);
+    machine.signal(Signal::SIGTERM);
+    machine.wait_end(SOON);
+    machine.expect_log("eth2 has an ingress queueing discipline of others'");
+    for interface in ["eth2", "eth3"] {
+        tc(&format!("qdisc show dev {interface} ingress")).says("ingress");
+    }
+    assert!(node.ip("addr show eth2").contains("192.0.2.1"));
 }
 
 #[test]

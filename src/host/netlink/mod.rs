@@ -1,23 +1,23 @@
 //! The kernel's links, over rtnetlink. No sysfs and no sysctl: both are read-only in a container.
 
+mod address;
+
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 
+pub use address::{Address, Route};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoPortData, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage, MacVtapMode, State,
 };
-use rtnetlink::packet_route::tc::TcHandle;
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMacVtap, LinkMessageBuilder, LinkUnspec,
     MulticastGroup, new_multicast_connection,
 };
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -34,7 +34,12 @@ pub struct Error {
 impl Error {
     /// A link is not there.
     pub(super) fn missing(name: &str) -> Self {
-        Self { what: format!("{name} is not there"), error: rtnetlink::Error::RequestFailed }
+        Self::new(format!("{name} is not there"))
+    }
+
+    /// Without a word of the kernel's.
+    pub(super) fn new(what: String) -> Self {
+        Self { what, error: rtnetlink::Error::RequestFailed }
     }
 
     /// The kernel's error number, if it is one.
@@ -53,6 +58,7 @@ impl fmt::Display for Error {
             rtnetlink::Error::NetlinkError(message) => {
                 write!(f, "{}: {}", self.what, message.to_io())
             }
+            rtnetlink::Error::RequestFailed => write!(f, "{}", self.what),
             error => write!(f, "{}: {error}", self.what),
         }
     }
@@ -76,22 +82,6 @@ pub enum Event {
     Address(u32),
     /// Something was lost: all links have to be read again.
     Lost,
-}
-
-/// An IP address of a link, with all that it takes to put it back as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
-    /// The address.
-    pub ip: IpAddr,
-    /// The other side of a point-to-point link.
-    pub peer: Option<IpAddr>,
-    /// Length of the network's prefix.
-    pub prefix_len: u8,
-    broadcast: Option<Ipv4Addr>,
-    label: Option<String>,
-    scope: u8,
-    /// It is not looked whether somebody else has it (RFC 4862 section 5.4).
-    nodad: bool,
 }
 
 /// Packets and drops of a link.
@@ -295,41 +285,19 @@ impl Netlink {
         self.set(message, || format!("IPv6 address generation of link {index}")).await
     }
 
-    /// The addresses of a link.
+    /// Whether somebody looks at what comes in on a link already: it has a queueing discipline for that.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn addresses(&self, index: u32) -> Result<Vec<Address>> {
-        let messages = self.handle.address().get().set_link_index_filter(index).execute();
-        let messages: Vec<AddressMessage> =
-            messages.try_collect().await.doing(|| format!("addresses of link {index}"))?;
-        Ok(messages.into_iter().filter_map(|message| Address::read(&message)).collect())
-    }
-
-    /// Removes an address. One that is gone already is no error: a primary address takes its
-    /// secondaries with it.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn remove_address(&self, index: u32, address: &Address) -> Result {
-        let removed = self.handle.address().del(address.message(index)).execute().await;
-        match removed.doing(|| format!("removing {address}")) {
-            Err(error) if error.errno() == Some(nix::libc::EADDRNOTAVAIL) => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Puts an address back. One that is there already is no error.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn add_address(&self, index: u32, address: &Address) -> Result {
-        let mut request = self.handle.address().add(index, address.ip, address.prefix_len);
-        *request.message_mut() = address.message(index);
-        match request.execute().await.doing(|| format!("putting back {address}")) {
-            Err(error) if error.errno() == Some(nix::libc::EEXIST) => Ok(()),
-            other => other,
-        }
+    pub async fn has_ingress(&self, index: u32) -> Result<bool> {
+        let found = self.handle.qdisc().get().execute().try_collect::<Vec<TcMessage>>().await;
+        let found = found.doing(|| "queueing disciplines".into())?;
+        let is_ingress = |attribute: &TcAttribute| match attribute {
+            TcAttribute::Kind(kind) => kind == "ingress" || kind == "clsact",
+            _ => false,
+        };
+        let of_it = |message: &&TcMessage| u32::try_from(message.header.index) == Ok(index);
+        Ok(found.iter().filter(of_it).any(|message| message.attributes.iter().any(is_ingress)))
     }
 
     /// Sends everything that comes in on `from` out on `to`.
@@ -404,7 +372,7 @@ impl Netlink {
             Ok(())
         } else {
             let what = format!("{}: the kernel does not pass on link-local frames", what());
-            Err(Error { what, error: rtnetlink::Error::RequestFailed })
+            Err(Error::new(what))
         }
     }
 
@@ -423,49 +391,6 @@ impl Netlink {
     /// When the kernel refuses.
     pub async fn remove(&self, index: u32) -> Result {
         self.handle.link().del(index).execute().await.doing(|| format!("removing link {index}"))
-    }
-}
-
-impl Address {
-    fn read(message: &AddressMessage) -> Option<Self> {
-        let (mut ip, mut address, mut broadcast, mut label) = (None, None, None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                AddressAttribute::Local(local) => ip = Some(*local),
-                AddressAttribute::Address(other) => address = Some(*other),
-                AddressAttribute::Broadcast(found) => broadcast = Some(*found),
-                AddressAttribute::Label(found) => label = Some(found.clone()),
-                _ => {}
-            }
-        }
-        let ip = ip.or(address)?;
-        let (prefix_len, scope) = (message.header.prefix_len, u8::from(message.header.scope));
-        let nodad = message.header.flags.contains(AddressHeaderFlags::Nodad);
-        let peer = address.filter(|a| *a != ip);
-        Some(Self { ip, peer, prefix_len, broadcast, label, scope, nodad })
-    }
-
-    fn message(&self, index: u32) -> AddressMessage {
-        let mut message = AddressMessage::default();
-        message.header.family =
-            if self.ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        message.header.index = index;
-        message.header.prefix_len = self.prefix_len;
-        message.header.scope = self.scope.into();
-        message.attributes.push(AddressAttribute::Local(self.ip));
-        message.attributes.push(AddressAttribute::Address(self.peer.unwrap_or(self.ip)));
-        message.attributes.extend(self.broadcast.map(AddressAttribute::Broadcast));
-        message.attributes.extend(self.label.clone().map(AddressAttribute::Label));
-        if self.nodad {
-            message.header.flags |= AddressHeaderFlags::Nodad;
-        }
-        message
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.ip, self.prefix_len)
     }
 }
 

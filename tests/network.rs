@@ -112,6 +112,7 @@ fn nic(interface: &str, wiring: &str) -> NicPlan {
         interfaces: Vec::new(),
         clab_links: None,
         tap: qemu_bmc::plan::facts::Access::Usable,
+        vhost_net: false,
         bad_password_files: Default::default(),
     });
     let (_, plan) = made.plan.unwrap_or_else(|| panic!("{:?}", made.findings));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::cli::{FAILURE, output};
 use crate::host::{facts, udp};
 use crate::plan::facts::Access;
+use crate::plan::qemu::VHOST_NET;
 use crate::profile::Profile;
 use crate::profile::document::{Accel, FirmwareMode};
 
@@ -28,6 +29,8 @@ pub(super) fn run(profile: &Profile) -> ExitCode {
         ("KVM", kvm(profile, &host.kvm)),
         ("UEFI", uefi(profile, host.uefi.as_ref().map(|files| files.code.display().to_string()))),
         ("qemu-img", qemu_img(profile)),
+        ("TAP", tap(profile, &host.tap)),
+        ("vhost-net", vhost_net(host.vhost_net)),
         ("memory", memory(profile)),
         ("run_dir", directory("run_dir", &profile.run_dir)),
         ("state_dir", directory("state_dir", &profile.state_dir)),
@@ -93,6 +96,26 @@ fn qemu_img(profile: &Profile) -> Verdict {
         Some(path) => Good(path.display().to_string()),
         None if creates => Bad("not there; a disk is to be created".into(), help.into()),
         None => Good("not there; no disk is to be created".into()),
+    }
+}
+
+fn tap(profile: &Profile, access: &Access) -> Verdict {
+    let wanted = profile.nics.iter().any(|nic| nic.interface.is_some());
+    match access {
+        Access::Usable => Good("devices can be made".into()),
+        Access::Unusable { reason, help } if wanted => Bad(reason.clone(), help.clone()),
+        Access::Unusable { reason, help } if profile.nics_automatic => {
+            Poor(format!("{reason}, so no interface can be the VM's"), help.clone())
+        }
+        Access::Unusable { reason, .. } => Good(format!("{reason}; no NIC has an interface")),
+    }
+}
+
+fn vhost_net(there: bool) -> Verdict {
+    if there {
+        Good(format!("{VHOST_NET}: the kernel moves the packets of virtio NICs"))
+    } else {
+        Good(format!("no {VHOST_NET}: QEMU moves packets itself, which takes more time"))
     }
 }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::host::environment;
 use crate::host::tap::TUN;
 use crate::plan::facts::{Access, FileFact, HostFacts, OverlayFact, RunAs, UefiFiles};
+use crate::plan::qemu::VHOST_NET;
 use crate::plan::qemu::overlay_path;
 use crate::profile::Profile;
 use crate::profile::check::Password;
@@ -116,6 +117,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
         interfaces: interfaces(),
         clab_links: environment::clab_links(),
         tap: tap(),
+        vhost_net: open_both_ways(VHOST_NET).is_ok(),
     }
 }
 
@@ -126,9 +128,13 @@ fn interfaces() -> Vec<String> {
     names.map(|interface| interface.name().to_string_lossy().into_owned()).collect()
 }
 
+fn open_both_ways(path: &str) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().read(true).write(true).open(path)
+}
+
 /// Whether TAP devices can be made here.
 fn tap() -> Access {
-    match std::fs::OpenOptions::new().read(true).write(true).open(TUN) {
+    match open_both_ways(TUN) {
         Err(error) => Access::Unusable {
             reason: format!("{TUN}: {error}"),
             help: format!("start the container with `--device {TUN}`"),
@@ -358,7 +364,7 @@ fn kvm() -> Access {
         reason: format!("/dev/kvm: {reason}"),
         help: help.to_owned(),
     };
-    match std::fs::OpenOptions::new().read(true).write(true).open(KVM) {
+    match open_both_ways(KVM) {
         Ok(_) => Access::Usable,
         Err(error) if error.kind() == io::ErrorKind::NotFound => unusable(
             "not there",

@@ -44,6 +44,8 @@ pub struct HostFacts {
     pub clab_links: Option<u32>,
     /// Whether TAP devices can be made, or why not.
     pub tap: Access,
+    /// The kernel can move packets between TAP devices and guests by itself (`/dev/vhost-net`).
+    pub vhost_net: bool,
     /// Password files that cannot be used, and why.
     pub bad_password_files: BTreeMap<PathBuf, String>,
 }

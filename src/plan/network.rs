@@ -129,6 +129,8 @@ pub struct NicPlan {
     pub mtu: Option<u16>,
     /// Queues.
     pub queues: u16,
+    /// The kernel moves its packets, not QEMU.
+    pub vhost_net: bool,
     /// Speed that the guest is told, in Mbit/s.
     pub speed_mbps: u32,
     /// Duplex mode that the guest is told.
@@ -240,6 +242,7 @@ impl NicPlan {
             inherits_mac: false,
             mtu: nic.mtu,
             queues: nic.queues,
+            vhost_net: false,
             speed_mbps: nic.speed_mbps,
             duplex: nic.duplex,
             boot_rom: nic.boot_rom,
@@ -247,7 +250,7 @@ impl NicPlan {
         }
     }
 
-    fn render(profile: &Profile, index: usize, nic: &Nic) -> Self {
+    fn render(profile: &Profile, facts: &HostFacts, index: usize, nic: &Nic) -> Self {
         let id = format!("nic{index}");
         let label = nic.interface.as_ref().map_or(id.as_str(), InterfaceName::as_str);
         let mac = match nic.mac {
@@ -272,12 +275,15 @@ impl NicPlan {
             inherits_mac: nic.mac == Some(Mac::Inherit),
             mtu: nic.mtu,
             queues: nic.queues,
+            vhost_net: false,
             speed_mbps: nic.speed_mbps,
             duplex: nic.duplex,
             boot_rom: nic.boot_rom,
             rom_file: nic.rom_file.clone(),
         };
         plan.when_there = plan.steps(wiring);
+        plan.vhost_net =
+            facts.vhost_net && plan.has_tap_at_start() && plan.model == NicModel::Virtio;
         plan
     }
 
@@ -348,7 +354,8 @@ impl NetworkPlan {
             &profile.nics
         };
         let nics = nics.iter().enumerate();
-        let nics: Vec<_> = nics.map(|(index, nic)| NicPlan::render(profile, index, nic)).collect();
+        let nics: Vec<_> =
+            nics.map(|(index, nic)| NicPlan::render(profile, facts, index, nic)).collect();
         let with_tap = nics.iter().filter(|nic| nic.has_tap_at_start());
         let first_fd = with_tap.fold(FIRST_TAP_FD, |fd, nic| fd + i32::from(nic.queues));
         // Where NICs can be made; where they cannot, nobody has asked for these.
@@ -372,7 +379,8 @@ impl NetworkPlan {
         for nic in &self.nics {
             let NicPlan { id, interface, wiring, model, mac, .. } = nic;
             let with = interface.as_ref().map_or(String::new(), |name| format!(" with {name}"));
-            let _ = writeln!(out, "  {id}  {mac}  {}  {}{with}", model.driver(), wiring.word());
+            let _ = write!(out, "  {id}  {mac}  {}  {}{with}", model.driver(), wiring.word());
+            out.push_str(if nic.vhost_net { ", vhost-net\n" } else { "\n" });
             if nic.inherits_mac {
                 out.push_str(
                     "    with the interface's MAC address, if that is there when it starts\n",

@@ -180,6 +180,8 @@ pub(crate) struct Facts {
     clab_links: Option<u32>,
     /// Why TAP devices cannot be made.
     tap: Option<Unusable>,
+    /// There is `/dev/vhost-net`.
+    vhost_net: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -339,6 +341,7 @@ impl Facts {
                 None => Access::Usable,
                 Some(Unusable { reason, help }) => Access::Unusable { reason, help },
             },
+            vhost_net: self.vhost_net,
         }
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::FIRST_FILE_FD;
+use super::{FIRST_FILE_FD, VHOST_NET};
 
 /// A file that QEMU is handed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -59,5 +59,38 @@ pub(super) fn boot_rom(device: &mut Map<String, Value>, files: &mut Vec<HandedFi
         && !file.is_empty()
     {
         path(file, files);
+    }
+}
+
+/// What the kernel moves a NIC's packets through, once for each queue.
+pub(super) fn vhost_net(netdev: &mut Map<String, Value>, files: &mut Vec<HandedFile>) {
+    if netdev.get("vhost").and_then(Value::as_bool) != Some(true) {
+        return;
+    }
+    let queues = netdev.get("fds").and_then(Value::as_str).unwrap_or_default().split(':').count();
+    let fds = (0..queues).map(|_| hand(VHOST_NET, true, false, files).to_string());
+    let fds: Vec<String> = fds.collect();
+    netdev.insert("vhostfds".into(), fds.join(":").into());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_nic_of_the_kernels_gets_a_descriptor_for_each_queue() {
+        let mut files = Vec::new();
+        hand("/boot/vmlinuz", false, true, &mut files);
+        let mut netdev = json!({ "type": "tap", "id": "nic0", "fds": "256:257", "vhost": true });
+        let mut plain = json!({ "type": "tap", "id": "nic1", "fds": "258" });
+        for netdev in [&mut netdev, &mut plain] {
+            vhost_net(netdev.as_object_mut().unwrap(), &mut files);
+        }
+        assert_eq!(netdev["vhostfds"], "8:9");
+        assert_eq!(plain.get("vhostfds"), None);
+        assert!(files[1..].iter().all(|file| file.path == *VHOST_NET && file.writable));
+        assert_eq!(files.iter().map(|file| file.fd).collect::<Vec<_>>(), [7, 8, 9]);
     }
 }

@@ -40,6 +40,8 @@ const FIRST_FILE_FD: i32 = 7;
 /// The file descriptor of the first queue of the first TAP device; the others follow. Beyond those of
 /// files.
 pub const FIRST_TAP_FD: i32 = 256;
+/// The device through which the kernel moves a NIC's packets (kernel: drivers/vhost/net.c).
+pub const VHOST_NET: &str = "/dev/vhost-net";
 /// ID of the character device of the first serial port.
 pub const CONSOLE_CHARDEV: &str = "console0";
 /// Name of the QMP socket for the user's own tools, in the run directory.
@@ -192,6 +194,7 @@ impl QemuPlan {
                     handed::block_device(entries, &mut files, &mut sets);
                 }
                 Switch::Json("-device", entries) => handed::boot_rom(entries, &mut files),
+                Switch::Json("-netdev", entries) => handed::vhost_net(entries, &mut files),
                 Switch::Text("-kernel" | "-initrd", path) => handed::path(path, &mut files),
                 _ => {}
             }

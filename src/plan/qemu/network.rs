@@ -22,7 +22,11 @@ impl QemuPlan {
                         .map(|queue| (tap_fd + i32::from(queue)).to_string())
                         .collect();
                     let fds = fds.join(":");
-                    self.json("-netdev", json!({ "type": "tap", "id": nic.id, "fds": fds }));
+                    let mut netdev = json!({ "type": "tap", "id": nic.id, "fds": fds });
+                    if nic.vhost_net {
+                        netdev["vhost"] = true.into();
+                    }
+                    self.json("-netdev", netdev);
                     tap_fd += i32::from(nic.queues);
                 }
             }

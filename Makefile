@@ -1,7 +1,7 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test guest python-clients build demo test matrix lint audit
+.PHONY: help setup setup-test guest python-clients build demo test matrix bench-network lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -32,6 +32,9 @@ test: setup-test guest python-clients ## run all tests
 matrix: setup-test python-clients ## run real IPMI clients against this BMC and against OpenIPMI's simulator
 	cargo test --locked --test matrix -- --test-threads 6
 	MATRIX_PEER=ipmi_sim cargo test --locked --test matrix -- --test-threads 20
+
+bench-network: setup-test guest ## measure the wirings side by side (root)
+	cargo bench --locked --bench network
 
 lint: ## check format, code, documentation and dependencies
 	cargo fmt --check

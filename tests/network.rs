@@ -5,57 +5,30 @@
 //! any that comes out.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
+mod wires;
+
 use std::fs::File;
-use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
 use qemu_bmc::host::netlink::Netlink;
 use qemu_bmc::host::tap::Tap;
 use qemu_bmc::host::wiring::Wirer;
 use qemu_bmc::machine::wires::Link;
-use qemu_bmc::plan::{HostFacts, NicPlan, make};
+use qemu_bmc::plan::NicPlan;
 use qemu_bmc::profile::document::Wiring;
-use qemu_bmc::profile::{Ambient, Inputs, load};
 use tempfile::TempDir;
+use wires::{in_namespace, ip, nic};
 
 /// Length of the header before each frame on a TAP device's descriptor (`struct virtio_net_hdr`).
 const VNET_HEADER: usize = 10;
 /// How long a frame may take.
 const LIMIT: Duration = Duration::from_millis(500);
 const SOURCE: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
-
-/// Runs a test in a network namespace that nobody else has.
-fn in_namespace<F: Future>(test: impl FnOnce() -> F + Send + 'static) {
-    let run = move || {
-        let namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
-        unshare(namespaces).expect("a network namespace; run the tests as root");
-        // As in a container, /sys is this namespace's.
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
-        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::MS_RDONLY, none).unwrap();
-        ip("link set lo up");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, test());
-    };
-    if let Err(panic) = std::thread::spawn(run).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// `ip WORDS` in this thread's namespace; answers its output.
-fn ip(words: &str) -> String {
-    let output = Command::new("ip").args(words.split(' ')).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {words}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// All that the namespace has, for a comparison.
 fn everything() -> String {
@@ -81,42 +54,6 @@ fn settle() {
         assert!(Instant::now() < end, "addresses stay tentative");
         std::thread::yield_now();
     }
-}
-
-/// A NIC as a profile makes it.
-fn nic(interface: &str, wiring: &str) -> NicPlan {
-    let inputs = Inputs {
-        ambient: Ambient { name: "test".into(), root: true, ..Ambient::default() },
-        sets: vec![
-            format!("nics.0.interface={interface}"),
-            format!("nics.0.wiring={wiring}"),
-            "disks=[]".into(),
-            "ipmi.users.0.password=x".into(),
-        ],
-        ..Inputs::default()
-    };
-    let made = make(load(&inputs, Vec::new()), false, |_| HostFacts {
-        working_dir: "/".into(),
-        kvm: qemu_bmc::plan::facts::Access::Usable,
-        qemu: Some("/bin/true".into()),
-        run_as: Ok(None),
-        machine_types: None,
-        cpu_models: None,
-        uefi: None,
-        uefi_secure: None,
-        swtpm: None,
-        files: Default::default(),
-        sha256: Default::default(),
-        disk_bytes: Default::default(),
-        overlays: Default::default(),
-        interfaces: Vec::new(),
-        clab_links: None,
-        tap: qemu_bmc::plan::facts::Access::Usable,
-        vhost_net: false,
-        bad_password_files: Default::default(),
-    });
-    let (_, plan) = made.plan.unwrap_or_else(|| panic!("{:?}", made.findings));
-    plan.network.nics.into_iter().next().unwrap()
 }
 
 /// One end of a TAP device.

@@ -26,6 +26,7 @@ mod login;
 mod lossy;
 mod machine;
 mod many;
+mod namespace;
 mod network;
 mod pid1;
 mod plans;

@@ -1,7 +1,7 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test guest python-clients build demo test matrix bench-network lint audit
+.PHONY: help setup setup-test guest python-clients build demo test matrix bench-network bench-sol lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -35,6 +35,9 @@ matrix: setup-test python-clients ## run real IPMI clients against this BMC and 
 
 bench-network: setup-test guest ## measure the wirings side by side (root)
 	cargo bench --locked --bench network
+
+bench-sol: setup-test ## measure Serial-over-LAN beside OpenIPMI's simulator
+	cargo bench --locked --bench sol
 
 lint: ## check format, code, documentation and dependencies
 	cargo fmt --check

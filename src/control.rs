@@ -83,6 +83,8 @@ pub struct Link {
     pub tap: Option<String>,
     /// The interface is there, and connected.
     pub connected: bool,
+    /// Why it is not, if it is there.
+    pub problem: Option<String>,
     /// The guest sees a carrier.
     pub carrier: bool,
     /// MTU of the interface in bytes.

@@ -148,6 +148,11 @@ pub enum Event {
     },
     /// The guest's kernel has panicked and said so.
     GuestPanicked,
+    /// A device that was to be unplugged is gone.
+    DeviceDeleted {
+        /// Its ID; parts of devices have none.
+        id: Option<String>,
+    },
     /// Any other event, by name.
     Other(String),
 }
@@ -178,11 +183,12 @@ impl Message {
 
 impl Event {
     fn from_parts(name: String, data: EventData) -> Self {
-        let EventData { guest, reason } = data;
+        let EventData { guest, reason, device } = data;
         match name.as_str() {
             "SHUTDOWN" => Self::Shutdown { guest, reason },
             "RESET" => Self::Reset { guest, reason },
             "GUEST_PANICKED" => Self::GuestPanicked,
+            "DEVICE_DELETED" => Self::DeviceDeleted { id: device },
             _ => Self::Other(name),
         }
     }
@@ -222,6 +228,7 @@ struct EventData {
     guest: bool,
     #[serde(default)]
     reason: String,
+    device: Option<String>,
 }
 
 #[cfg(test)]

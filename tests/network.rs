@@ -49,7 +49,7 @@ fn everything() -> String {
 
 /// Waits until it is known that nobody else has our IPv6 addresses.
 fn settle() {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(30);
     while ip("address show").contains("tentative") {
         assert!(Instant::now() < end, "addresses stay tentative");
         std::thread::yield_now();
@@ -121,6 +121,11 @@ async fn stand(wiring: Wiring) -> Stand {
     if wiring == Wiring::Macvtap {
         wirer.try_macvtap(&name, "trial").await.unwrap();
         taps.pop();
+        // A child of another test's may have its descriptor for a moment.
+        let end = Instant::now() + LIMIT;
+        while wirer.links().await.unwrap().iter().any(|link| link.name == name) {
+            assert!(Instant::now() < end, "{name} stays");
+        }
     } else {
         wirer.try_redirect(&name).await.unwrap();
     }

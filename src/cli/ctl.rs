@@ -58,10 +58,11 @@ fn links_text(links: &[Link]) -> String {
         let with = interface.as_ref().map_or(String::new(), |name| format!(" with {name}"));
         let _ = writeln!(out, "{nic}  {mac}  {model}  {wiring}{with}");
         if let Some(tap) = &link.tap {
-            let state = match (link.connected, link.carrier) {
-                (false, _) => "the interface is not there",
-                (true, false) => "connected, no carrier",
-                (true, true) => "connected, carrier",
+            let state = match (link.connected, link.carrier, &link.problem) {
+                (false, _, None) => "the interface is not there".to_owned(),
+                (false, _, Some(problem)) => format!("not connected: {problem}"),
+                (true, false, _) => "connected, no carrier".to_owned(),
+                (true, true, _) => "connected, carrier".to_owned(),
             };
             let mtu = link.mtu.map_or(String::new(), |mtu| format!(", MTU {mtu}"));
             let _ = writeln!(out, "  {tap}: {state}{mtu}");

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
-use crate::host::tap::Tap;
+use crate::host::tap::{self, Tap};
 use crate::host::{dirs, environment};
 use crate::machine::boot::BootOrder;
 use crate::plan::qemu::{
@@ -75,6 +75,8 @@ pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process
         descriptors.push((opened, file.fd));
     }
     for (queue, fd) in taps.iter().flat_map(|tap| &tap.queues).zip(FIRST_TAP_FD..) {
+        // What came while the machine was off is not for this start.
+        tap::drain(queue).map_err(failed)?;
         descriptors.push((queue.try_clone().map_err(failed)?, fd));
     }
     let mut swtpm_pid = None;

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 /// Where TAP devices come from.
@@ -24,6 +25,20 @@ mod ioctl {
         nix::request_code_write!(b'T', 202, size_of::<nix::libc::c_int>()),
         nix::libc::ifreq
     );
+}
+
+/// Throws away what a device has for its reader.
+///
+/// # Errors
+/// The kernel's.
+pub fn drain(queue: &OwnedFd) -> io::Result<()> {
+    // QEMU wants it so, too.
+    let flags = OFlag::from_bits_truncate(fcntl(queue, FcntlArg::F_GETFL)?);
+    fcntl(queue, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let mut frame = [0; 64];
+    // The rest of a frame that is longer is gone with it.
+    while nix::unistd::read(queue, &mut frame).is_ok() {}
+    Ok(())
 }
 
 impl Tap {

@@ -3,7 +3,7 @@
 //! What an interface was like is in a file before it is changed, so that the next run can put it back
 //! when this one dies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,7 @@ const MAX_TAP_MTU: u32 = 65521;
 struct Saved {
     name: String,
     index: u32,
+    mac: [u8; 6],
     was_promiscuous: bool,
     ipv6_generation: Option<u8>,
     addresses: Vec<Address>,
@@ -45,22 +46,32 @@ pub struct Wirer {
     path: PathBuf,
     /// By index.
     saved: BTreeMap<u32, Saved>,
+    /// MAC addresses of interfaces that went away, to another namespace perhaps, while they took all
+    /// packets for our sake.
+    made_promiscuous: BTreeSet<[u8; 6]>,
 }
 
 type Result<T = ()> = std::result::Result<T, Error>;
 
 impl Wirer {
+    /// A run that died has left something to be put back.
+    #[must_use]
+    pub fn has_left(run_dir: &Path) -> bool {
+        run_dir.join(JOURNAL).exists()
+    }
+
     /// Puts back what a run that died has left, and begins anew.
     pub async fn new(netlink: Netlink, run_dir: &Path) -> Self {
         let path = run_dir.join(JOURNAL);
         let left = fs_err::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let left: Vec<Saved> = left.unwrap_or_default();
         let saved = left.into_iter().map(|saved| (saved.index, saved)).collect();
-        let mut wirer = Self { netlink, path, saved };
+        let mut wirer = Self { netlink, path, saved, made_promiscuous: BTreeSet::new() };
         let links = wirer.netlink.links().await.unwrap_or_default();
         // An index is given anew in another network namespace, as of a container that was restarted.
         let is_there = |saved: &Saved| {
-            links.iter().any(|link| (link.index, &link.name) == (saved.index, &saved.name))
+            let is_it = |link: &Link| link.name == saved.name || link.mac == saved.mac;
+            links.iter().any(|link| link.index == saved.index && is_it(link))
         };
         let indexes: Vec<(u32, bool)> =
             wirer.saved.values().map(|saved| (saved.index, is_there(saved))).collect();
@@ -144,11 +155,39 @@ impl Wirer {
     /// # Errors
     /// The kernel's; the link is as it was then.
     pub async fn wire(&mut self, nic: &NicPlan, link: &Link, wiring: Wiring) -> Result {
-        let result = self.carry_out(&nic.steps(wiring), link).await;
+        let mut result = self.carry_out(&nic.steps(wiring), link).await;
+        if result.is_ok() {
+            result = self.verify(nic, link, wiring).await;
+        }
         if result.is_err() {
             self.unwire(nic, Some(link.index)).await;
         }
         result
+    }
+
+    /// Reads back from the kernel that a NIC is connected with its link.
+    ///
+    /// # Errors
+    /// What is not as it was made.
+    pub async fn verify(&self, nic: &NicPlan, link: &Link, wiring: Wiring) -> Result {
+        let Some(tap) = &nic.tap else { return Ok(()) };
+        let tap_index = self.index(tap).await?;
+        let is_right = match wiring {
+            Wiring::Bridge => {
+                let bridge = self.netlink.controller(link.index).await?;
+                bridge.is_some() && bridge == self.netlink.controller(tap_index).await?
+            }
+            Wiring::Macvtap => self.netlink.lower(tap_index).await? == Some(link.index),
+            Wiring::Tc | Wiring::Auto | Wiring::User => {
+                self.netlink.has_ingress(link.index).await?
+                    && self.netlink.has_ingress(tap_index).await?
+            }
+        };
+        if is_right {
+            Ok(())
+        } else {
+            Err(Error::new(format!("{} and {tap} are not connected any more", link.name)))
+        }
     }
 
     /// Disconnects a NIC. `index`: its link, if that is still there.
@@ -166,8 +205,11 @@ impl Wirer {
             }
             (None, None) => Vec::new(),
         };
+        // It may have come back under its index since it was said to be gone.
+        let links = self.netlink.links().await.unwrap_or_default();
         for wired in wired {
-            self.let_go(wired, index.is_some()).await;
+            let is_there = links.iter().any(|link| link.index == wired);
+            self.let_go(wired, is_there).await;
         }
     }
 
@@ -238,13 +280,24 @@ impl Wirer {
             let what = format!("{} has an ingress queueing discipline of others'", link.name);
             return Err(Error::new(what));
         }
+        if let Some(device) = &device {
+            if self.netlink.by_name(device).await?.is_some() {
+                return Err(Error::new(format!("the name {device} is in use")));
+            }
+            if self.netlink.controller(index).await?.is_some() {
+                let what = format!("{} is a port of another bridge or bond", link.name);
+                return Err(Error::new(what));
+            }
+        }
+        let ours = self.made_promiscuous.contains(&link.mac);
         let saved = Saved {
             name: link.name.clone(),
             index,
-            was_promiscuous: self.netlink.is_promiscuous(index).await?,
+            mac: link.mac,
+            was_promiscuous: self.netlink.is_promiscuous(index).await? && !ours,
             ipv6_generation: self.netlink.ipv6_generation(index).await?,
             addresses: addresses.clone(),
-            routes: self.netlink.routes(index).await?,
+            routes: self.netlink.routes(index, &addresses).await?,
             redirected,
             device,
         };
@@ -263,19 +316,20 @@ impl Wirer {
         if !self.saved.contains_key(&index) {
             return;
         }
-        let read =
-            async || Ok((self.netlink.addresses(index).await?, self.netlink.routes(index).await?));
+        let read = async || {
+            let addresses = self.netlink.addresses(index).await?;
+            let routes = self.netlink.routes(index, &addresses).await?;
+            Ok((addresses, routes))
+        };
         let (new, routes) = match read().await {
             Ok(read) => read,
             Err::<_, Error>(error) => return debug!(%error, "network"),
         };
         if let Some(saved) = self.saved.get_mut(&index) {
-            let known = |route: &Route| saved.routes.contains(route);
-            let new_routes: Vec<Route> = routes.into_iter().filter(|route| !known(route)).collect();
-            saved.routes.extend(new_routes);
-            let known = std::mem::take(&mut saved.addresses);
-            let known = known.into_iter().filter(|address| !new.contains(address));
-            saved.addresses = known.chain(new.clone()).collect();
+            saved.routes.retain(|known| !routes.contains(known));
+            saved.routes.extend(routes);
+            saved.addresses.retain(|known| !new.iter().any(|address| address.is_same(known)));
+            saved.addresses.extend(new.clone());
         }
         self.write();
         for address in &new {
@@ -304,12 +358,12 @@ impl Wirer {
             for address in &saved.addresses {
                 self.tell(self.netlink.add_address(index, address).await);
             }
-            for route in &saved.routes {
-                self.tell(self.netlink.add_route(route).await);
-            }
+            self.tell(self.netlink.add_routes(&saved.routes).await);
             if let Some(mode) = saved.ipv6_generation {
                 self.tell(self.netlink.set_ipv6_generation(index, mode).await);
             }
+        } else if !saved.was_promiscuous {
+            self.made_promiscuous.insert(saved.mac);
         }
         self.write();
     }

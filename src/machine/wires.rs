@@ -77,6 +77,24 @@ pub enum Effect {
 
 /// How long an interface may be away before its NIC is unplugged: containerlab makes links anew.
 const AWAY_LIMIT: Duration = Duration::from_secs(30);
+/// When what could not be connected is tried again, if its link does not change before.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How it is with a NIC and its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is none.
+    Apart,
+    /// They are being connected.
+    Wiring,
+    /// They are connected.
+    Connected,
+    /// They could not be connected.
+    Failed {
+        /// When it is tried again.
+        again_at: Instant,
+    },
+}
 
 /// One NIC.
 #[derive(Clone, Debug)]
@@ -85,10 +103,84 @@ struct Nic {
     interface: Option<String>,
     /// It can be plugged in and unplugged.
     is_spare: bool,
+    /// It was unplugged, and the guest has not let go of it.
+    is_leaving: bool,
     /// When it is unplugged, unless its interface comes back.
     unplug_at: Option<Instant>,
-    /// The link that it is connected with.
+    /// The link that it belongs to.
     link: Option<Link>,
+    state: State,
+    /// The guest was told that it has a carrier.
+    has_carrier: bool,
+}
+
+impl Nic {
+    fn new(interface: Option<String>) -> Self {
+        Self {
+            is_spare: interface.is_none(),
+            interface,
+            is_leaving: false,
+            unplug_at: None,
+            link: None,
+            state: State::Apart,
+            has_carrier: false,
+        }
+    }
+
+    /// Lets go of a link that is not this NIC's any more. `next`: the one that is.
+    fn part(
+        &mut self,
+        number: usize,
+        links: &BTreeMap<u32, Link>,
+        next: Option<&Link>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(old) = self.link.take() else { return };
+        // One that is made anew at once is nothing that the guest need see.
+        if self.has_carrier && next.is_none_or(|next| !next.has_carrier) {
+            self.has_carrier = false;
+            effects.push(Effect::Carrier { nic: number, up: false });
+        }
+        if !matches!(self.state, State::Failed { .. }) {
+            let index = links.contains_key(&old.index).then_some(old.index);
+            effects.push(Effect::Unwire { nic: number, index });
+        }
+        self.state = State::Apart;
+    }
+
+    /// Takes up with a link, or follows it.
+    fn meet(&mut self, number: usize, new: &Link, effects: &mut Vec<Effect>) {
+        let old = self.link.replace(new.clone());
+        match (self.state, old) {
+            (State::Connected | State::Wiring, Some(old)) => {
+                if old.mtu != new.mtu {
+                    effects.push(Effect::Mtu { nic: number, mtu: new.mtu });
+                }
+                if old.mac != new.mac {
+                    effects.push(Effect::Mac { nic: number, mac: new.mac });
+                }
+            }
+            // What we did to it ourselves is no reason to try again.
+            (State::Failed { .. }, Some(old))
+                if Link { has_carrier: new.has_carrier, ..old.clone() } == *new => {}
+            _ => {
+                self.state = State::Wiring;
+                effects.push(Effect::Wire { nic: number, link: new.clone() });
+            }
+        }
+    }
+
+    /// Tells the guest of its carrier, if that has changed.
+    fn tell_carrier(&mut self, number: usize, effects: &mut Vec<Effect>) {
+        let up = match self.state {
+            State::Connected => self.link.as_ref().is_some_and(|link| link.has_carrier),
+            State::Wiring => return,
+            State::Apart | State::Failed { .. } => false,
+        };
+        if std::mem::replace(&mut self.has_carrier, up) != up {
+            effects.push(Effect::Carrier { nic: number, up });
+        }
+    }
 }
 
 /// All NICs that are connected with interfaces, and all links.
@@ -103,10 +195,7 @@ impl Wires {
     /// NICs by their number, with the interface each wants. No link is there yet.
     #[must_use]
     pub fn new(wanted: impl IntoIterator<Item = (usize, String)>) -> Self {
-        let nics = wanted.into_iter().map(|(nic, interface)| {
-            let interface = Some(interface);
-            (nic, Nic { interface, is_spare: false, unplug_at: None, link: None })
-        });
+        let nics = wanted.into_iter().map(|(nic, interface)| (nic, Nic::new(Some(interface))));
         Self { nics: nics.collect(), links: BTreeMap::new(), is_automatic: |_| false }
     }
 
@@ -117,8 +206,7 @@ impl Wires {
         numbers: impl IntoIterator<Item = usize>,
         is_automatic: fn(&str) -> bool,
     ) -> Self {
-        let spare = Nic { interface: None, is_spare: true, unplug_at: None, link: None };
-        self.nics.extend(numbers.into_iter().map(|number| (number, spare.clone())));
+        self.nics.extend(numbers.into_iter().map(|number| (number, Nic::new(None))));
         self.is_automatic = is_automatic;
         self
     }
@@ -126,7 +214,11 @@ impl Wires {
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.nics.values().filter_map(|nic| nic.unplug_at).min()
+        let again = |nic: &Nic| match nic.state {
+            State::Failed { again_at } => Some(again_at),
+            _ => None,
+        };
+        self.nics.values().flat_map(|nic| [nic.unplug_at, again(nic)]).flatten().min()
     }
 
     /// The time that [`Self::poll_timeout`] named has come.
@@ -134,17 +226,30 @@ impl Wires {
         for (number, nic) in &mut self.nics {
             if nic.unplug_at.take_if(|at| *at <= now).is_some() {
                 nic.interface = None;
+                nic.is_leaving = true;
                 effects.push(Effect::Unplug { nic: *number });
             }
+            if matches!(nic.state, State::Failed { again_at } if again_at <= now) {
+                nic.state = State::Apart;
+                nic.link = None;
+            }
         }
-        // Somebody may have waited for the place.
+        self.settle(now, effects);
+    }
+
+    /// The guest has let go of a NIC that was unplugged: somebody may have waited for the place.
+    pub fn handle_unplugged(&mut self, now: Instant, nic: usize, effects: &mut Vec<Effect>) {
+        if let Some(nic) = self.nics.get_mut(&nic) {
+            nic.is_leaving = false;
+        }
         self.settle(now, effects);
     }
 
     /// The link that a NIC is connected with.
     #[must_use]
     pub fn link(&self, nic: usize) -> Option<&Link> {
-        self.nics.get(&nic)?.link.as_ref()
+        let nic = self.nics.get(&nic)?;
+        nic.link.as_ref().filter(|_| nic.state == State::Connected)
     }
 
     /// A link is new or has changed.
@@ -165,55 +270,56 @@ impl Wires {
         self.settle(now, effects);
     }
 
-    /// A NIC could not be connected with its link: it is tried again when that link changes.
-    pub fn handle_failed(&mut self, nic: usize) {
-        if let Some(nic) = self.nics.get_mut(&nic) {
-            nic.link = None;
+    /// A NIC was connected with this link.
+    pub fn handle_wired(&mut self, number: usize, index: u32, effects: &mut Vec<Effect>) {
+        let Some(nic) = self.nics.get_mut(&number) else { return };
+        if nic.state == State::Wiring && nic.link.as_ref().is_some_and(|link| link.index == index) {
+            nic.state = State::Connected;
+            nic.tell_carrier(number, effects);
+        }
+    }
+
+    /// A NIC could not be connected with this link, or is not connected any more: it is tried again
+    /// when that link changes, or after some time.
+    pub fn handle_failed(
+        &mut self,
+        now: Instant,
+        number: usize,
+        index: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(nic) = self.nics.get_mut(&number) else { return };
+        if nic.link.as_ref().is_some_and(|link| link.index == index) {
+            nic.state = State::Failed { again_at: now + AGAIN };
+            nic.tell_carrier(number, effects);
         }
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.plug(effects);
+        let found = |nic: &Nic, links: &BTreeMap<u32, Link>| {
+            links.values().find(|link| Some(&link.name) == nic.interface.as_ref()).cloned()
+        };
+        // All let go before any takes up: a name may have gone from one NIC's link to another's.
         for (number, nic) in &mut self.nics {
-            let number = *number;
-            let wanted = |link: &&Link| Some(&link.name) == nic.interface.as_ref();
-            let found = self.links.values().find(wanted);
-            let before = nic.link.take();
-            match (&before, found) {
-                (Some(old), Some(new)) if old.index == new.index => {
-                    if old.mtu != new.mtu {
-                        effects.push(Effect::Mtu { nic: number, mtu: new.mtu });
-                    }
-                    if old.mac != new.mac {
-                        effects.push(Effect::Mac { nic: number, mac: new.mac });
-                    }
-                    if old.has_carrier != new.has_carrier {
-                        effects.push(Effect::Carrier { nic: number, up: new.has_carrier });
-                    }
-                }
-                (_, found) => {
-                    if let Some(old) = &before {
-                        if old.has_carrier && found.is_none_or(|new| !new.has_carrier) {
-                            effects.push(Effect::Carrier { nic: number, up: false });
-                        }
-                        let index = self.links.contains_key(&old.index).then_some(old.index);
-                        effects.push(Effect::Unwire { nic: number, index });
-                    }
-                    if let Some(new) = found {
-                        effects.push(Effect::Wire { nic: number, link: new.clone() });
-                        if new.has_carrier && before.is_none_or(|old| !old.has_carrier) {
-                            effects.push(Effect::Carrier { nic: number, up: true });
-                        }
-                    }
-                }
+            let next = found(nic, &self.links);
+            let stays = |old: &Link| next.as_ref().is_some_and(|next| next.index == old.index);
+            if nic.link.as_ref().is_some_and(|old| !stays(old)) {
+                nic.part(*number, &self.links, next.as_ref(), effects);
             }
-            nic.unplug_at = match found {
+        }
+        for (number, nic) in &mut self.nics {
+            let next = found(nic, &self.links);
+            nic.unplug_at = match next {
                 None if nic.is_spare && nic.interface.is_some() => {
                     nic.unplug_at.or(Some(now + AWAY_LIMIT))
                 }
                 _ => None,
             };
-            nic.link = found.cloned();
+            if let Some(next) = &next {
+                nic.meet(*number, next, effects);
+            }
+            nic.tell_carrier(*number, effects);
         }
     }
 
@@ -224,7 +330,8 @@ impl Wires {
             if !(self.is_automatic)(&link.name) || self.nics.values().any(wants) {
                 continue;
             }
-            let free = self.nics.iter_mut().find(|(_, nic)| nic.interface.is_none());
+            let is_free = |nic: &Nic| nic.interface.is_none() && !nic.is_leaving;
+            let free = self.nics.iter_mut().find(|(_, nic)| is_free(nic));
             let Some((number, nic)) = free else { return };
             nic.interface = Some(link.name.clone());
             effects.push(Effect::Plug { nic: *number, link: link.clone() });
@@ -256,17 +363,29 @@ mod tests {
         Wires::new([(0, "eth2".to_owned()), (1, "eth4".to_owned())])
     }
 
+    /// What becomes of an event, where all that is to be connected can be.
     fn after(wires: &mut Wires, handle: impl FnOnce(&mut Wires, &mut Vec<Effect>)) -> Vec<Effect> {
         let mut effects = Vec::new();
         handle(wires, &mut effects);
+        for effect in effects.clone() {
+            if let Effect::Wire { nic, link } = effect {
+                wires.handle_wired(nic, link.index, &mut effects);
+            }
+        }
         effects
+    }
+
+    fn seen(wires: &mut Wires, link: Link) -> Vec<Effect> {
+        after(wires, |wires, effects| wires.handle_link(now(), link, effects))
+    }
+
+    fn gone(wires: &mut Wires, index: u32) -> Vec<Effect> {
+        after(wires, |wires, effects| wires.handle_gone(now(), index, effects))
     }
 
     #[test]
     fn a_link_comes_under_another_name_and_gets_its_carrier_late() {
         let mut wires = wires();
-        let seen =
-            |wires: &mut Wires, link: Link| after(wires, |w, e| w.handle_link(now(), link, e));
         assert_eq!(seen(&mut wires, link(7, "clab-1a2b", false)), []);
         let named = link(7, "eth2", false);
         let wire = Effect::Wire { nic: 0, link: named.clone() };
@@ -286,16 +405,15 @@ mod tests {
     #[test]
     fn a_link_is_made_anew_with_another_index() {
         let mut wires = wires();
-        after(&mut wires, |w, e| w.handle_link(now(), link(7, "eth2", true), e));
-        let gone = after(&mut wires, |w, e| w.handle_gone(now(), 7, e));
+        seen(&mut wires, link(7, "eth2", true));
         let unwire = Effect::Unwire { nic: 0, index: None };
-        assert_eq!(gone, [Effect::Carrier { nic: 0, up: false }, unwire.clone()]);
-        let again = after(&mut wires, |w, e| w.handle_link(now(), link(9, "eth2", true), e));
+        let carrier = |up| Effect::Carrier { nic: 0, up };
+        assert_eq!(gone(&mut wires, 7), [carrier(false), unwire.clone()]);
         let wire = Effect::Wire { nic: 0, link: link(9, "eth2", true) };
-        assert_eq!(again, [wire.clone(), Effect::Carrier { nic: 0, up: true }]);
+        assert_eq!(seen(&mut wires, link(9, "eth2", true)), [wire.clone(), carrier(true)]);
         // The same, when the events between were lost: the guest need not see it.
         let mut wires = self::wires();
-        after(&mut wires, |w, e| w.handle_link(now(), link(7, "eth2", true), e));
+        seen(&mut wires, link(7, "eth2", true));
         let all = after(&mut wires, |w, e| w.handle_all(now(), vec![link(9, "eth2", true)], e));
         assert_eq!(all, [unwire, wire]);
     }
@@ -303,47 +421,76 @@ mod tests {
     #[test]
     fn a_link_that_is_renamed_away_is_let_go() {
         let mut wires = wires();
-        after(&mut wires, |w, e| w.handle_link(now(), link(7, "eth4", true), e));
-        let renamed = after(&mut wires, |w, e| w.handle_link(now(), link(7, "parked", true), e));
+        seen(&mut wires, link(7, "eth4", true));
+        let renamed = seen(&mut wires, link(7, "parked", true));
         let carrier = Effect::Carrier { nic: 1, up: false };
         assert_eq!(renamed, [carrier, Effect::Unwire { nic: 1, index: Some(7) }]);
     }
 
     #[test]
-    fn what_failed_is_tried_again() {
+    fn a_name_goes_from_one_nics_link_to_another_nic() {
         let mut wires = wires();
-        after(&mut wires, |w, e| w.handle_link(now(), link(7, "eth2", false), e));
-        wires.handle_failed(0);
-        let again = after(&mut wires, |w, e| w.handle_link(now(), link(7, "eth2", false), e));
-        assert_eq!(again, [Effect::Wire { nic: 0, link: link(7, "eth2", false) }]);
+        seen(&mut wires, link(7, "eth4", true));
+        let renamed = seen(&mut wires, link(7, "eth2", true));
+        let at = |wanted: &Effect| renamed.iter().position(|effect| effect == wanted);
+        let unwire = at(&Effect::Unwire { nic: 1, index: Some(7) });
+        let wire = at(&Effect::Wire { nic: 0, link: link(7, "eth2", true) });
+        assert!(unwire.is_some() && unwire < wire, "{renamed:?}");
+    }
+
+    #[test]
+    fn what_failed_has_no_carrier_and_is_tried_again() {
+        let mut wires = wires();
+        let start = now();
+        let mut effects = Vec::new();
+        wires.handle_link(start, link(7, "eth2", true), &mut effects);
+        let wire = Effect::Wire { nic: 0, link: link(7, "eth2", true) };
+        assert_eq!(effects, std::slice::from_ref(&wire), "no carrier before it is connected");
+        wires.handle_failed(start, 0, 7, &mut effects);
+        assert_eq!((effects.len(), wires.link(0)), (1, None));
+        // Neither what we did to it nor another link is a reason.
+        let without = Link { has_carrier: false, ..link(7, "eth2", true) };
+        wires.handle_link(start, without, &mut effects);
+        wires.handle_link(start, link(8, "other", true), &mut effects);
+        assert_eq!(effects.len(), 1);
+        // That it has changed is one, and so is time.
+        let changed = Link { mtu: 1500, ..link(7, "eth2", false) };
+        wires.handle_link(start, changed.clone(), &mut effects);
+        assert_eq!(effects.pop(), Some(Effect::Wire { nic: 0, link: changed.clone() }));
+        wires.handle_failed(start, 0, 7, &mut effects);
+        let at = wires.poll_timeout().unwrap();
+        wires.handle_timeout(at, &mut effects);
+        assert_eq!(effects.pop(), Some(Effect::Wire { nic: 0, link: changed }));
+        wires.handle_wired(0, 7, &mut effects);
+        // Found apart later on, it loses its carrier.
+        assert_eq!(effects, [wire]);
+        seen(&mut wires, Link { mtu: 1500, ..link(7, "eth2", true) });
+        wires.handle_failed(start, 0, 7, &mut effects);
+        assert_eq!(effects.pop(), Some(Effect::Carrier { nic: 0, up: false }));
     }
 
     #[test]
     fn an_interface_that_nobody_announced_gets_a_spare_and_gives_it_back() {
         let mut wires = wires().with_spares([5], |name| name.starts_with("eth"));
-        let start = now();
-        let mut effects = Vec::new();
-        wires.handle_link(start, link(7, "eth9", true), &mut effects);
         let new = link(7, "eth9", true);
         let plug = Effect::Plug { nic: 5, link: new.clone() };
-        let wire = Effect::Wire { nic: 5, link: new };
-        assert_eq!(effects, [plug, wire, Effect::Carrier { nic: 5, up: true }]);
+        let wire = Effect::Wire { nic: 5, link: new.clone() };
+        assert_eq!(seen(&mut wires, new), [plug, wire, Effect::Carrier { nic: 5, up: true }]);
         // No more spares, and no interface of that kind.
-        effects.clear();
-        wires.handle_link(start, link(8, "eth10", true), &mut effects);
-        wires.handle_link(start, link(9, "wlan0", true), &mut effects);
-        assert_eq!(effects, []);
+        assert_eq!(seen(&mut wires, link(8, "eth10", true)), []);
+        assert_eq!(seen(&mut wires, link(9, "wlan0", true)), []);
         // It is made anew in time.
-        wires.handle_gone(start, 7, &mut effects);
-        let at = wires.poll_timeout().unwrap();
-        wires.handle_link(start, link(11, "eth9", true), &mut effects);
+        gone(&mut wires, 7);
+        assert!(wires.poll_timeout().is_some());
+        let again = seen(&mut wires, link(11, "eth9", true));
         assert_eq!(wires.poll_timeout(), None);
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Plug { .. })));
-        // It stays away, and another one has waited.
-        wires.handle_gone(start, 11, &mut effects);
-        effects.clear();
-        wires.handle_timeout(at, &mut effects);
-        assert_eq!(effects[0], Effect::Unplug { nic: 5 });
-        assert!(matches!(&effects[1], Effect::Plug { nic: 5, link } if link.name == "eth10"));
+        assert!(!again.iter().any(|effect| matches!(effect, Effect::Plug { .. })));
+        // It stays away, and another one has waited, for the guest as well.
+        gone(&mut wires, 11);
+        let at = wires.poll_timeout().unwrap();
+        let unplugged = after(&mut wires, |w, e| w.handle_timeout(at, e));
+        assert_eq!(unplugged, [Effect::Unplug { nic: 5 }]);
+        let free = after(&mut wires, |w, e| w.handle_unplugged(at, 5, e));
+        assert!(matches!(&free[0], Effect::Plug { nic: 5, link } if link.name == "eth10"));
     }
 }

@@ -11,6 +11,7 @@ use crate::plan::HostFacts;
 use crate::plan::facts::Access;
 use crate::plan::qemu::FIRST_TAP_FD;
 use crate::profile::Profile;
+use crate::profile::check::free_slots;
 use crate::profile::document::{Duplex, Mac, Nic, NicModel, Wiring};
 use crate::value::{InterfaceName, MacAddr, MachineName};
 
@@ -84,6 +85,14 @@ impl Spare {
     }
 }
 
+/// The interfaces that would be the VM's by themselves, and are too many.
+#[must_use]
+pub(super) fn left_out(facts: &HostFacts) -> usize {
+    let there = facts.interfaces.iter().filter(|name| is_automatic(name)).count();
+    let promised = facts.clab_links.unwrap_or_default().saturating_sub(1) as usize;
+    there.max(promised).saturating_sub(MOST as usize)
+}
+
 /// Whether an interface is the VM's where nobody says which are.
 #[must_use]
 pub fn is_automatic(name: &str) -> bool {
@@ -92,7 +101,9 @@ pub fn is_automatic(name: &str) -> bool {
 
 /// The number in the name of an interface that is the VM's by itself.
 fn automatic_number(name: &str) -> Option<u32> {
-    name.strip_prefix("eth")?.parse().ok().filter(|number| *number >= FIRST)
+    let number = name.strip_prefix("eth")?.parse().ok()?;
+    // Not eth02, nor eth+2.
+    (number >= FIRST && name == format!("eth{number}")).then_some(number)
 }
 
 fn at_start(tap: &str, queues: u16) -> Vec<Step> {
@@ -361,6 +372,9 @@ impl NetworkPlan {
         // Where NICs can be made; where they cannot, nobody has asked for these.
         let spares = profile.nics_automatic && facts.tap == Access::Usable;
         let spares = if spares { profile.spare_nics } else { 0 };
+        let free = free_slots(profile.disks.iter().map(|disk| &disk.bus));
+        let left = u16::try_from(free.saturating_sub(nics.len())).unwrap_or(u16::MAX);
+        let spares = spares.min(left);
         Self {
             nics,
             spares: (0..spares).map(|index| Spare::new(&profile.name, index, first_fd)).collect(),

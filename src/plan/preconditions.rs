@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::plan::NetworkPlan;
 use crate::plan::facts::{Access, FileFact, HostFacts};
+use crate::plan::network::{self, NetworkPlan};
 use crate::plan::qemu::overlay_path;
-use crate::profile::check::{Disk, Password};
+use crate::profile::check::{Disk, Password, free_slots};
 use crate::profile::diagnostic::{At, Finding};
 use crate::profile::document::{Accel, FirmwareMode, Overlay};
 use crate::profile::variables::nearest;
@@ -53,6 +53,9 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
         findings.push(Finding::error(at, message).with_help(help));
     }
     findings.extend(taps(profile, facts));
+    if profile.nics_automatic {
+        findings.extend(room(profile, facts));
+    }
     for (index, nic) in profile.nics.iter().enumerate() {
         if let Some(path) = &nic.rom_file {
             findings.extend(needed(&format!("nics.{index}.rom_file"), path, facts));
@@ -90,6 +93,24 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
     }
     findings.extend(qemu(profile, sources, facts));
     findings
+}
+
+/// Whether the machine has room for the interfaces that are its own by themselves.
+fn room(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
+    let nics = NetworkPlan::render(profile, facts).nics.len();
+    let free = free_slots(profile.disks.iter().map(|disk| &disk.bus));
+    let at = || At::Key(Key::from("nics"));
+    if nics > free {
+        let message =
+            format!("{nics} interfaces are the VM's, and {free} PCI slots are left for them");
+        let help = "name those that it is to have (VM_NETWORKS), or put disks on bus `scsi`";
+        return Some(Finding::error(at(), message).with_help(help));
+    }
+    let too_many = network::left_out(facts);
+    (too_many > 0).then(|| {
+        let message = format!("{too_many} interfaces are left out: the VM takes 16 by itself");
+        Finding::warning(at(), message).with_help("name those that it is to have (VM_NETWORKS)")
+    })
 }
 
 /// What NICs with interfaces need.

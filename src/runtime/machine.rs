@@ -21,9 +21,9 @@ use crate::machine::driver::{Driver, Effect};
 use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
 use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
-use crate::qmp::{Command, Message};
+use crate::qmp::{self, Command, Message};
 use crate::runtime::nics::{self, Nics};
-use crate::runtime::{bmc, console};
+use crate::runtime::{bmc, console, network};
 use crate::value::{BootDevice, Secret};
 
 /// Name of the file in the state directory that says how the machine was when the program ended.
@@ -85,11 +85,19 @@ struct Running {
     last_lines: VecDeque<String>,
 }
 
+/// The tasks that it talks to.
+pub(super) struct Others {
+    pub(super) bmc: mpsc::Sender<bmc::Input>,
+    pub(super) console: mpsc::Sender<console::Input>,
+    pub(super) network: mpsc::UnboundedSender<network::Input>,
+}
+
 struct Machine {
     plan: Plan,
     vnc_password: Option<Secret>,
     taps: Vec<Tap>,
     nics: Nics,
+    network: mpsc::UnboundedSender<network::Input>,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -110,9 +118,9 @@ pub(super) async fn run(
     taps: Vec<Tap>,
     mut inbox: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
-    bmc: mpsc::Sender<bmc::Input>,
-    console: mpsc::Sender<console::Input>,
+    others: Others,
 ) {
+    let Others { bmc, console, network } = others;
     let mut children = match signal(SignalKind::child()) {
         Ok(children) => children,
         Err(error) => {
@@ -127,6 +135,7 @@ pub(super) async fn run(
         vnc_password,
         taps,
         nics,
+        network,
         driver,
         running: None,
         ending: false,
@@ -205,6 +214,9 @@ impl Machine {
                 let Plan { network, qemu, .. } = &mut self.plan;
                 self.nics.handle(input, network, qemu, is_ready);
                 self.tell_of_nics();
+                if self.running.is_none() {
+                    self.tell_of_free_places();
+                }
             }
             Input::End => {
                 self.ending = true;
@@ -272,6 +284,11 @@ impl Machine {
             },
             Some(Message::Event(event)) => {
                 debug!(?event, "QEMU");
+                if let qmp::Event::DeviceDeleted { id: Some(id) } = &event
+                    && self.nics.deleted(id)
+                {
+                    let _ = self.network.send(network::Input::Unplugged(id.clone()));
+                }
                 self.drive(|driver, effects| driver.handle_qmp_event(host::now(), &event, effects))
                     .await;
             }
@@ -308,6 +325,7 @@ impl Machine {
         let Some(Running { exit: Some(exit), last_lines, .. }) = self.running.take_if(over) else {
             return;
         };
+        self.tell_of_free_places();
         // Nobody listens there any more.
         let _ = dirs::remove(&self.plan.qemu.user_qmp);
         let mut how = exit.how;
@@ -376,6 +394,13 @@ impl Machine {
     fn send(&mut self, command: Command) {
         if let Some(running) = &mut self.running {
             running.qmp.send(command);
+        }
+    }
+
+    /// Without a process, no guest holds on to a NIC that was unplugged.
+    fn tell_of_free_places(&mut self) {
+        for id in self.nics.ended() {
+            let _ = self.network.send(network::Input::Unplugged(id));
         }
     }
 

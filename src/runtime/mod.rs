@@ -63,6 +63,10 @@ fn key(path: &str) -> At {
     At::Key(Key::from(path))
 }
 
+/// How long the machine may wait for the interfaces that are there when the program starts.
+const INTERFACES_LIMIT: Duration = Duration::from_secs(2);
+/// How long it may take to put interfaces back when the program ends.
+const RESTORE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client may take for the console's last characters when the program ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -106,9 +110,6 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
-    if restores_on {
-        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
-    }
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
     let serving = bmc::Serving {
@@ -134,11 +135,20 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         machine_sender.clone(),
         network_sender.clone(),
     ));
+    let (settled_sender, settled) = oneshot::channel();
     if let Some(network) = network {
         let machine = machine_sender.clone();
-        tokio::task::spawn_local(network::run(network, network_inbox, machine));
+        tokio::task::spawn_local(network::run(network, network_inbox, machine, settled_sender));
     } else {
-        drop(network_inbox);
+        drop((network_inbox, settled_sender));
+    }
+    if restores_on {
+        let machine = machine_sender.clone();
+        tokio::task::spawn_local(async move {
+            // A guest is told of the interfaces that are there when it starts.
+            let _ = timeout(INTERFACES_LIMIT, settled).await;
+            let _ = machine.send(machine::Input::Request(crate::machine::Request::On, None));
+        });
     }
     let run_dir = plan.run_dir.clone();
     let mut machine = tokio::task::spawn_local(machine::run(
@@ -147,8 +157,11 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         taps,
         machine_inbox,
         machine_sender.clone(),
-        bmc_sender.clone(),
-        console_sender.clone(),
+        machine::Others {
+            bmc: bmc_sender.clone(),
+            console: console_sender.clone(),
+            network: network_sender.clone(),
+        },
     ));
 
     loop {
@@ -161,8 +174,10 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
                 serving.abort();
                 let _ = timeout(LAST_WORDS, &mut saving).await;
                 let (reply, restored) = oneshot::channel();
-                if network_sender.send(network::Input::End(reply)).is_ok() {
-                    let _ = timeout(LAST_WORDS, restored).await;
+                if network_sender.send(network::Input::End(reply)).is_ok()
+                    && timeout(RESTORE_LIMIT, restored).await.is_err()
+                {
+                    warn!("the container's interfaces are not all as they were: the next run puts them back");
                 }
                 clean_up(&run_dir);
                 return result.map_err(|error| {

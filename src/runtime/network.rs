@@ -1,7 +1,7 @@
 //! The interfaces of the VM's NICs: follows the kernel's links, connects what comes, lets go of what
 //! goes, and tells the guest of its carrier.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ const TRIAL_PREFIX: &str = "qbm";
 pub(super) enum Input {
     /// Somebody wants to know.
     Query(oneshot::Sender<Vec<LinkStatus>>),
+    /// The guest has let go of the NIC with this ID of QEMU's, which was unplugged.
+    Unplugged(String),
     /// The program ends: everything is to be as it was.
     End(oneshot::Sender<()>),
 }
@@ -81,6 +83,12 @@ pub(super) async fn prepare(
     let spares = spares.map(|(index, spare)| (index, &spare.tap, &spare.at_start, 1, Wiring::Auto));
     let with_tap: Vec<_> = nics.chain(spares).collect();
     if with_tap.is_empty() {
+        // A run before this one may have had some, and died.
+        if Wirer::has_left(run_dir)
+            && let Ok((netlink, _)) = Netlink::connect()
+        {
+            Wirer::new(netlink, run_dir).await;
+        }
         return Ok(None);
     }
     let fail = |index: usize, what: String| {
@@ -154,44 +162,43 @@ struct Network {
     ready: Ready,
     wires: Wires,
     machine: mpsc::UnboundedSender<machine::Input>,
+    /// What is still to be done, one after the other.
+    effects: VecDeque<Effect>,
+    /// Why NICs are not connected with links that are there.
+    problems: BTreeMap<usize, String>,
 }
 
+/// Follows the kernel's links. `settled` is told when all that was there at first is connected.
 pub(super) async fn run(
     ready: Ready,
     mut inbox: mpsc::UnboundedReceiver<Input>,
     machine: mpsc::UnboundedSender<machine::Input>,
+    settled: oneshot::Sender<()>,
 ) {
     let nics = ready.plan.nics.iter().enumerate();
     let wanted = nics.filter_map(|(index, nic)| Some((index, nic.interface.clone()?.to_string())));
     let first = ready.plan.nics.len();
     let wires =
         Wires::new(wanted).with_spares(first..first + ready.plan.spares.len(), is_automatic);
-    let mut network = Network { ready, wires, machine };
+    let (effects, problems) = (VecDeque::new(), BTreeMap::new());
+    let mut network = Network { ready, wires, machine, effects, problems };
+    let mut settled = Some(settled);
     network.read_all().await;
     loop {
+        if network.effects.is_empty()
+            && let Some(settled) = settled.take()
+        {
+            let _ = settled.send(());
+        }
         let timeout = network.wires.poll_timeout().map(Instant::from_std);
         tokio::select! {
-            () = async {
-                match timeout {
-                    Some(timeout) => sleep_until(timeout).await,
-                    None => std::future::pending().await,
-                }
-            } => {
-                let mut effects = Vec::new();
-                network.wires.handle_timeout(host::now(), &mut effects);
-                network.carry_out(effects).await;
-            }
-            event = network.ready.events.recv() => match event {
-                Some(event) => network.heard(event).await,
-                None => {
-                    warn!("the kernel's network tells nothing any more");
-                    return;
-                }
-            },
+            biased;
+            // The end does not wait for what has only been begun.
             input = inbox.recv() => match input {
                 Some(Input::Query(reply)) => {
                     let _ = reply.send(network.status().await);
                 }
+                Some(Input::Unplugged(id)) => network.unplugged(&id),
                 Some(Input::End(reply)) => {
                     network.ready.wirer.restore().await;
                     let _ = reply.send(());
@@ -199,74 +206,137 @@ pub(super) async fn run(
                 }
                 None => return,
             },
+            () = std::future::ready(()), if !network.effects.is_empty() => {
+                if let Some(effect) = network.effects.pop_front() {
+                    network.carry_out(effect).await;
+                }
+            }
+            () = async {
+                match timeout {
+                    Some(timeout) => sleep_until(timeout).await,
+                    None => std::future::pending().await,
+                }
+            } => network.follow(|wires, effects| wires.handle_timeout(host::now(), effects)),
+            event = network.ready.events.recv() => match event {
+                Some(event) => network.heard(event).await,
+                None => {
+                    warn!("the kernel's network tells nothing any more");
+                    return;
+                }
+            },
         }
     }
 }
 
 impl Network {
-    async fn heard(&mut self, event: Event) {
+    /// Tells the pure part, which says what is to be done.
+    fn follow(&mut self, input: impl FnOnce(&mut Wires, &mut Vec<Effect>)) {
         let mut effects = Vec::new();
+        input(&mut self.wires, &mut effects);
+        self.effects.extend(effects);
+    }
+
+    async fn heard(&mut self, event: Event) {
+        let now = host::now();
         match event {
-            Event::Link(link) => self.wires.handle_link(host::now(), link, &mut effects),
-            Event::Gone(index) => self.wires.handle_gone(host::now(), index, &mut effects),
-            Event::Address(index) => return self.ready.wirer.handle_address(index).await,
-            Event::Lost => return self.read_all().await,
+            Event::Link(link) => {
+                self.follow(|wires, effects| wires.handle_link(now, link, effects))
+            }
+            Event::Gone(index) => {
+                self.follow(|wires, effects| wires.handle_gone(now, index, effects))
+            }
+            Event::Address(index) => self.ready.wirer.handle_address(index).await,
+            Event::Ingress(index) => self.look(Some(index)).await,
+            Event::Lost => {
+                warn!("the kernel's network told more than could be heard: all is looked at again");
+                self.read_all().await;
+                self.look(None).await;
+            }
         }
-        self.carry_out(effects).await;
     }
 
     async fn read_all(&mut self) {
         match self.ready.wirer.links().await {
             Ok(links) => {
-                let mut effects = Vec::new();
-                self.wires.handle_all(host::now(), links, &mut effects);
-                self.carry_out(effects).await;
+                self.follow(|wires, effects| wires.handle_all(host::now(), links, effects));
             }
             Err(error) => warn!(%error, "the network's links cannot be read"),
         }
     }
 
-    async fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Wire { nic, link } => self.wire(nic, &link).await,
-                Effect::Plug { nic, link } => {
-                    let Some(spare) = self.ready.spare(nic).cloned() else { continue };
-                    let Ok(interface) = link.name.parse() else { continue };
-                    let plan = spare.nic(&self.ready.machine, interface);
-                    info!(nic = plan.id, interface = link.name, mac = %plan.mac, "plugged in");
-                    let nic_plan = plan.clone();
-                    self.ready.plugged.insert(nic, plan);
-                    let nic = Box::new(nic_plan);
-                    self.tell(nics::Input::Plug { spare, nic, mtu: link.mtu });
+    /// Looks whether NICs are still connected, all or that of the link with this index.
+    async fn look(&mut self, index: Option<u32>) {
+        let numbers: Vec<usize> = self.ready.wirings.keys().copied().collect();
+        for number in numbers {
+            let Some(link) = self.wires.link(number).cloned() else { continue };
+            let Some(plan) = self.ready.nic(number).cloned() else { continue };
+            if index.is_some_and(|index| index != link.index) {
+                continue;
+            }
+            let wiring = self.ready.wirings.get(&number).copied().unwrap_or(Wiring::Tc);
+            if let Err(error) = self.ready.wirer.verify(&plan, &link, wiring).await {
+                self.tell(nics::Input::Detach { id: plan.id.clone() });
+                self.ready.wirer.unwire(&plan, Some(link.index)).await;
+                self.failed(number, link.index, &plan, &error.to_string());
+            }
+        }
+    }
+
+    fn failed(&mut self, number: usize, index: u32, plan: &NicPlan, why: &str) {
+        let text = why.to_owned();
+        if self.problems.insert(number, text).is_none_or(|before| before != why) {
+            warn!(nic = plan.id, error = why, "not connected");
+        }
+        self.follow(|wires, effects| wires.handle_failed(host::now(), number, index, effects));
+    }
+
+    fn unplugged(&mut self, id: &str) {
+        let number = self.ready.plan.spares.iter().position(|spare| spare.id == id);
+        if let Some(number) = number.map(|index| index + self.ready.plan.nics.len()) {
+            self.follow(|wires, effects| wires.handle_unplugged(host::now(), number, effects));
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Wire { nic, link } => self.wire(nic, &link).await,
+            Effect::Plug { nic, link } => {
+                let Some(spare) = self.ready.spare(nic).cloned() else { return };
+                let Ok(interface) = link.name.parse() else { return };
+                let plan = spare.nic(&self.ready.machine, interface);
+                info!(nic = plan.id, interface = link.name, mac = %plan.mac, "plugged in");
+                let nic_plan = plan.clone();
+                self.ready.plugged.insert(nic, plan);
+                let nic = Box::new(nic_plan);
+                self.tell(nics::Input::Plug { spare, nic, mtu: link.mtu });
+            }
+            Effect::Unplug { nic } => {
+                let Some(plan) = self.ready.plugged.remove(&nic) else { return };
+                info!(nic = plan.id, "unplugged: its interface stays away");
+                if let Some(spare) = self.ready.spare(nic).cloned() {
+                    self.tell(nics::Input::Unplug { spare });
                 }
-                Effect::Unplug { nic } => {
-                    let Some(plan) = self.ready.plugged.remove(&nic) else { continue };
-                    info!(nic = plan.id, "unplugged: its interface stays away");
-                    if let Some(spare) = self.ready.spare(nic).cloned() {
-                        self.tell(nics::Input::Unplug { spare });
-                    }
+            }
+            Effect::Unwire { nic, index } => {
+                let Some(plan) = self.ready.nic(nic).cloned() else { return };
+                self.problems.remove(&nic);
+                info!(nic = plan.id, "the interface is gone");
+                self.tell(nics::Input::Detach { id: plan.id.clone() });
+                self.ready.wirer.unwire(&plan, index).await;
+            }
+            Effect::Mtu { nic, mtu } => {
+                let Some(plan) = self.ready.nic(nic).cloned() else { return };
+                info!(nic = plan.id, mtu, "the interface has another MTU");
+                if let Err(error) = self.ready.wirer.set_mtu(&plan, mtu).await {
+                    warn!(nic = plan.id, %error, "the MTU cannot be followed");
                 }
-                Effect::Unwire { nic, index } => {
-                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
-                    info!(nic = plan.id, "the interface is gone");
-                    self.tell(nics::Input::Detach { id: plan.id.clone() });
-                    self.ready.wirer.unwire(&plan, index).await;
-                }
-                Effect::Mtu { nic, mtu } => {
-                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
-                    info!(nic = plan.id, mtu, "the interface has another MTU");
-                    if let Err(error) = self.ready.wirer.set_mtu(&plan, mtu).await {
-                        warn!(nic = plan.id, %error, "the MTU cannot be followed");
-                    }
-                    self.tell(nics::Input::HostMtu { id: plan.id.clone(), mtu });
-                }
-                Effect::Mac { nic, mac } => self.inherit_mac(nic, mac),
-                Effect::Carrier { nic, up } => {
-                    let Some(plan) = self.ready.nic(nic).cloned() else { continue };
-                    info!(nic = plan.id, up, "carrier");
-                    self.tell(nics::Input::Carrier { id: plan.id.clone(), up });
-                }
+                self.tell(nics::Input::HostMtu { id: plan.id.clone(), mtu });
+            }
+            Effect::Mac { nic, mac } => self.inherit_mac(nic, mac),
+            Effect::Carrier { nic, up } => {
+                let Some(plan) = self.ready.nic(nic).cloned() else { return };
+                info!(nic = plan.id, up, "carrier");
+                self.tell(nics::Input::Carrier { id: plan.id.clone(), up });
             }
         }
     }
@@ -290,19 +360,21 @@ impl Network {
                         Ok(macvtap) => {
                             self.tell(nics::Input::Attach { id: plan.id.clone(), macvtap });
                         }
-                        Err(error) => warn!(nic = plan.id, error, "nothing comes through"),
+                        Err(error) => {
+                            self.ready.wirer.unwire(&plan, Some(link.index)).await;
+                            return self.failed(nic, link.index, &plan, &error);
+                        }
                     }
                 }
+                self.problems.remove(&nic);
                 self.inherit_mac(nic, link.mac);
                 if plan.mtu.is_none() {
                     self.tell(nics::Input::HostMtu { id: plan.id.clone(), mtu: *mtu });
                 }
+                self.follow(|wires, effects| wires.handle_wired(nic, link.index, effects));
             }
-            // It went away while we were at it, which the next event tells.
-            Err(error) => {
-                warn!(nic = plan.id, interface = link.name, %error, "not connected");
-                self.wires.handle_failed(nic);
-            }
+            // It may have gone away while we were at it, which the next event tells.
+            Err(error) => self.failed(nic, link.index, &plan, &error.to_string()),
         }
     }
 
@@ -333,6 +405,7 @@ impl Network {
             let link = self.wires.link(index);
             wiring.word().clone_into(&mut status.wiring);
             status.connected = link.is_some();
+            status.problem = self.problems.get(&index).cloned();
             status.carrier = link.is_some_and(|link| link.has_carrier);
             status.mtu = link.map(|link| link.mtu);
             if let (true, Some(link)) = (nic.inherits_mac, link) {
@@ -364,6 +437,7 @@ pub(super) fn without_interface(nic: &NicPlan) -> LinkStatus {
         wiring: nic.wiring.word().to_owned(),
         tap: nic.tap.clone(),
         connected: false,
+        problem: None,
         carrier: nic.interface.is_none(),
         mtu: None,
         to_guest_packets: 0,

@@ -76,6 +76,8 @@ pub(super) struct Nics {
     attached: BTreeMap<String, Rc<OwnedFd>>,
     /// The back ends of spare NICs that the process has.
     netdevs: BTreeSet<String>,
+    /// Unplugged NICs that the guest has not let go of.
+    leaving: BTreeSet<String>,
     /// What the process has not been told.
     pending: Vec<Told>,
 }
@@ -87,6 +89,7 @@ impl Nics {
             carriers: with_interface.map(|nic| (nic.id.clone(), false)).collect(),
             attached: BTreeMap::new(),
             netdevs: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             pending: Vec::new(),
         }
     }
@@ -118,11 +121,12 @@ impl Nics {
             Input::Unplug { spare } => {
                 qemu.unplug(&spare);
                 self.carriers.remove(&spare.id);
+                self.leaving.insert(spare.id.clone());
                 self.pending.push((Command::DeviceDel { id: spare.id }, None));
             }
             Input::Mac { id, mac } => qemu.set_mac(&id, mac),
             Input::HostMtu { id, mtu } => {
-                if network.nics.iter().any(|nic| nic.id == id && nic.mtu.is_none()) {
+                if !network.nics.iter().any(|nic| nic.id == id && nic.mtu.is_some()) {
                     qemu.set_host_mtu(&id, mtu);
                 }
             }
@@ -169,6 +173,16 @@ impl Nics {
         for (id, macvtap) in self.attached.clone() {
             self.attach(network, &id, &macvtap);
         }
+    }
+
+    /// The guest has let go of a device. Whether that is a NIC whose place is free now.
+    pub(super) fn deleted(&mut self, id: &str) -> bool {
+        self.leaving.remove(id)
+    }
+
+    /// There is no process: the NICs whose places are free now.
+    pub(super) fn ended(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.leaving)
     }
 
     /// What is to be sent to a process that takes commands.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest, Sha256};
 
 /// A name that the kernel takes for a network interface: 1 to 15 bytes without a slash, a colon or a
-/// space.
+/// space; nor with a percent sign, at which the kernel puts a number, nor with a semicolon, which is a
+/// mistake for a comma.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct InterfaceName(String);
@@ -40,7 +41,7 @@ impl FromStr for InterfaceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let odd = |c: char| "/:%;".contains(c) || c.is_whitespace() || c.is_control();
         if text.is_empty() || text == "." || text == ".." || text.contains(odd) {
             Err(format!("`{text}` is not the name of an interface, such as eth2"))
         } else if text.len() > Self::MAX_LEN {

@@ -133,7 +133,8 @@ fn an_interface_that_never_comes_or_is_parked_elsewhere_is_no_harm() {
     let machine = node.machine(demo().set("nics.1.interface=eth9"));
     link((&node, "eth2"), (&lab, "x"), 1500);
     let mut guest = node.boot(&machine);
-    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up; ip link set eth1 up");
+    guest.shell("killall udhcpc; ip link set eth1 up");
+    guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
     assert_eq!(guest.shell("cat /sys/class/net/eth1/carrier").trim(), "0");
     lab.ip("addr add 10.0.0.2/24 dev x");
     let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
@@ -203,11 +204,18 @@ fn a_nic_can_have_its_interfaces_address() {
     wait_carrier(&machine, true);
     let mac = machine.status()["links"][0]["mac"].as_str().unwrap().to_owned();
     assert!(mac.starts_with("aa:c1:ab:"), "{mac}");
+    // What comes while the machine is off is not for it.
+    lab.ip("addr add 10.0.0.2/24 dev x");
+    lab.ip(&format!("neigh add 10.0.0.1 lladdr {mac} dev x"));
+    let ping = ["netns", "exec", &lab.0, "ping", "-q", "-c", "100", "-i", "0.01", "-w", "2"];
+    run(tool("ip").args(ping).arg("10.0.0.1")).says("0 received");
     let mut guest = node.boot(&machine);
+    let received = guest.shell("cat /sys/class/net/eth0/statistics/rx_packets");
+    assert!(received.trim().parse::<u32>().unwrap() < 50, "{received}");
+    lab.ip("neigh del 10.0.0.1 dev x");
     assert_eq!(guest.shell("cat /sys/class/net/eth0/address").trim(), mac);
     // What is for this address reaches the guest, and nobody else answers.
     guest.shell("ip addr add 10.0.0.1/24 dev eth0; ip link set eth0 up");
-    lab.ip("addr add 10.0.0.2/24 dev x");
     let ping = "ping -c 3 -w 15 10.0.0.2 > /dev/null && echo they-see";
     assert!(guest.shell(ping).contains("they-see"));
     // A kernel at the other end, which looks at checksums: they are still to be done when they leave
@@ -310,22 +318,73 @@ fn what_others_have_made_of_an_interface_stays_theirs() {
     let (lab, node) = (Namespace::new(), Namespace::new());
     link((&node, "eth2"), (&lab, "x"), 9500);
     link((&node, "eth3"), (&lab, "y"), 9500);
+    link((&node, "eth4"), (&lab, "z"), 9500);
+    node.ip("link add qbb-eth4 type bridge");
     let tc = |words: &str| run(tool("tc").args(["-n", &node.0]).args(words.split(' '))).succeeds();
     for interface in ["eth2", "eth3"] {
         tc(&format!("qdisc add dev {interface} ingress"));
     }
     node.ip("addr add 192.0.2.1/24 dev eth2");
     let setup = Setup::bare().set("nics.0.interface=eth2").set("nics.1.interface=eth3");
-    let mut machine = node.machine(setup.set("nics.1.wiring=bridge"));
+    let setup = setup.set("nics.1.wiring=bridge").set("nics.2.interface=eth4");
+    let mut machine = node.machine(setup.set("nics.2.wiring=bridge"));
     wait_until("the bridge is there", SOON, || machine.status()["links"][1]["connected"] == true);
-    assert_eq!(machine.status()["links"][0]["connected"], false);
+    let shown = machine.ctl(&["links"]).succeeds();
+    let shown = shown.says("not connected: eth2 has an ingress queueing discipline of others'");
+    shown.says("not connected: the name qbb-eth4 is in use");
+    assert_eq!(machine.status()["links"][0]["carrier"], false);
     machine.signal(Signal::SIGTERM);
     machine.wait_end(SOON);
-    machine.expect_log("eth2 has an ingress queueing discipline of others'");
+    node.ip("link show qbb-eth4");
     for interface in ["eth2", "eth3"] {
         tc(&format!("qdisc show dev {interface} ingress")).says("ingress");
     }
     assert!(node.ip("addr show eth2").contains("192.0.2.1"));
+    // Taken away, it is in nobody's way any more.
+    machine.start_again();
+    tc("qdisc del dev eth2 ingress");
+    wait_until("eth2 is connected", SOON, || machine.status()["links"][0]["connected"] == true);
+    // And ours is not missed for long.
+    tc("qdisc del dev eth2 ingress");
+    machine.expect_log("eth2 and qbt-eth2 are not connected any more");
+    wait_until("it is again", SOON, || {
+        let links = machine.status()["links"].clone();
+        links[0]["carrier"] == true && tc("qdisc show dev eth2 ingress").stdout.contains("ingress")
+    });
+}
+
+#[test]
+fn the_guest_is_told_of_what_is_there_when_the_program_starts() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    link((&node, "eth2"), (&lab, "x"), 9000);
+    let setup = Setup::bare().set("nics.0.interface=eth2").set("nics.0.mac=inherit");
+    let machine = node.machine(setup.set("power.restore=always-on"));
+    let pid = machine.wait_on();
+    let mac = machine.status()["links"][0]["mac"].as_str().unwrap().to_owned();
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(line.contains("\"host_mtu\":9000") && line.contains(&mac), "{line}");
+    assert!(mac.starts_with("aa:c1:ab"), "{mac}");
+}
+
+#[test]
+fn a_name_that_goes_from_one_nic_to_another_takes_its_wire_along() {
+    let (lab, node) = (Namespace::new(), Namespace::new());
+    link((&node, "eth3"), (&lab, "x"), 1500);
+    node.ip("addr add 192.0.2.1/24 dev eth3");
+    let setup = Setup::bare().set("nics.0.interface=eth2").set("nics.1.interface=eth3");
+    let setup = setup.set("nics.0.wiring=bridge").set("nics.1.wiring=bridge");
+    let mut machine = node.machine(setup);
+    let connected =
+        |machine: &Machine, nic: usize| machine.status()["links"][nic]["connected"] == true;
+    wait_until("eth3 is connected", SOON, || connected(&machine, 1));
+    node.ip("link set eth3 name eth2");
+    wait_until("eth2 is connected", SOON, || connected(&machine, 0) && !connected(&machine, 1));
+    assert!(node.ip("link show eth2").contains("master qbb-eth2"));
+    machine.signal(Signal::SIGTERM);
+    machine.wait_end(SOON);
+    assert!(node.ip("addr show eth2").contains("192.0.2.1"));
+    let left = node.ip("link");
+    assert!(!left.contains("qbb") && !left.contains("PROMISC"), "{left}");
 }
 
 #[test]

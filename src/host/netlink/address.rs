@@ -6,13 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use futures_util::stream::TryStreamExt;
 use rtnetlink::packet_core::{Emitable, Parseable};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
+};
 use rtnetlink::packet_route::route::{
-    RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Doing, Error, Netlink, Result};
+use super::{Doing, Netlink, Result};
 
 /// An IP address of a link, with all that it takes to put it back as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Address {
     scope: u8,
     /// It is not looked whether somebody else has it (RFC 4862 section 5.4).
     nodad: bool,
+    /// The kernel makes no route to its network.
+    noprefixroute: bool,
+    /// Metric of that route.
+    metric: Option<u32>,
+    /// For how many seconds it is preferred, and for how many valid, where that ends.
+    lifetimes_s: Option<[u32; 2]>,
 }
 
 /// A route over a link that somebody has made: the kernel's own message.
@@ -72,12 +80,12 @@ impl Netlink {
         }
     }
 
-    /// The routes over a link, but for those that the kernel makes by itself. Those with more than one
-    /// way are not among them.
+    /// The routes that go with a link's addresses: over it, or from one of them; but for those that the
+    /// kernel makes by itself. Those with more than one way are not among them.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn routes(&self, index: u32) -> Result<Vec<Route>> {
+    pub async fn routes(&self, index: u32, addresses: &[Address]) -> Result<Vec<Route>> {
         let mut routes = Vec::new();
         for address_family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -85,39 +93,55 @@ impl Netlink {
             let found = self.handle.route().get(request).execute();
             let found: Vec<RouteMessage> =
                 found.try_collect().await.doing(|| format!("routes over link {index}"))?;
-            routes.extend(found.into_iter().filter_map(|message| Route::read(message, index)));
+            routes.extend(
+                found.into_iter().filter_map(|message| Route::read(message, index, addresses)),
+            );
         }
         Ok(routes)
     }
 
-    /// Puts a route back. One that is there already is no error.
+    /// Puts routes back, those that others go through before these. One that is there already is no
+    /// error.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub async fn add_route(&self, route: &Route) -> Result {
-        let Ok(message) = RouteMessage::parse(&route.0) else {
-            return Err(Error::new("a route that is not one".into()));
-        };
-        match self
-            .handle
-            .route()
-            .add(message)
-            .execute()
-            .await
-            .doing(|| "putting back a route".into())
-        {
-            Err(error) if error.errno() == Some(nix::libc::EEXIST) => Ok(()),
-            other => other,
+    /// When the kernel refuses one of them; the others are back.
+    pub async fn add_routes(&self, routes: &[Route]) -> Result {
+        let mut left: Vec<RouteMessage> =
+            routes.iter().filter_map(|route| RouteMessage::parse(&route.0).ok()).collect();
+        loop {
+            let (mut refused, mut error) = (Vec::new(), None);
+            for message in &left {
+                let added = self.handle.route().add(message.clone()).execute().await;
+                match added.doing(|| "putting back a route".into()) {
+                    Err(error) if error.errno() == Some(nix::libc::EEXIST) => {}
+                    Err(why) => {
+                        refused.push(message.clone());
+                        error = Some(why);
+                    }
+                    Ok(()) => {}
+                }
+            }
+            match error {
+                Some(error) if refused.len() == left.len() => return Err(error),
+                Some(_) => left = refused,
+                None => return Ok(()),
+            }
         }
     }
 }
 
 impl Route {
-    fn read(mut message: RouteMessage, index: u32) -> Option<Self> {
+    fn read(mut message: RouteMessage, index: u32, addresses: &[Address]) -> Option<Self> {
         let RouteMessage { header, attributes, .. } = &mut message;
         let by_kernel = matches!(header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra);
-        let is_over = attributes.contains(&RouteAttribute::Oif(index));
-        if by_kernel || !is_over || header.kind != RouteType::Unicast {
+        let goes = |attribute: &RouteAttribute| match attribute {
+            RouteAttribute::Oif(over) => *over == index,
+            RouteAttribute::PrefSource(from) => {
+                addresses.iter().any(|address| RouteAddress::from(address.ip) == *from)
+            }
+            _ => false,
+        };
+        if by_kernel || !attributes.iter().any(goes) || header.kind != RouteType::Unicast {
             return None;
         }
         // What is going on is not part of it.
@@ -130,14 +154,28 @@ impl Route {
 }
 
 impl Address {
+    /// The same, for as long as it is there: what is left of its lifetime may differ.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.ip, self.prefix_len, self.peer) == (other.ip, other.prefix_len, other.peer)
+    }
+
     fn read(message: &AddressMessage) -> Option<Self> {
         let (mut ip, mut address, mut broadcast, mut label) = (None, None, None, None);
+        let (mut noprefixroute, mut metric, mut lifetimes_s) = (false, None, None);
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(local) => ip = Some(*local),
                 AddressAttribute::Address(other) => address = Some(*other),
                 AddressAttribute::Broadcast(found) => broadcast = Some(*found),
                 AddressAttribute::Label(found) => label = Some(found.clone()),
+                AddressAttribute::Flags(flags) => {
+                    noprefixroute = flags.contains(AddressFlags::Noprefixroute);
+                }
+                AddressAttribute::RoutePriority(found) => metric = Some(*found),
+                AddressAttribute::CacheInfo(info) if info.ifa_valid != u32::MAX => {
+                    lifetimes_s = Some([info.ifa_preferred, info.ifa_valid]);
+                }
                 _ => {}
             }
         }
@@ -145,7 +183,19 @@ impl Address {
         let (prefix_len, scope) = (message.header.prefix_len, u8::from(message.header.scope));
         let nodad = message.header.flags.contains(AddressHeaderFlags::Nodad);
         let peer = address.filter(|a| *a != ip);
-        Some(Self { ip, peer, prefix_len, broadcast, label, scope, nodad })
+        let found = Self {
+            ip,
+            peer,
+            prefix_len,
+            broadcast,
+            label,
+            scope,
+            nodad,
+            noprefixroute,
+            metric,
+            lifetimes_s,
+        };
+        Some(found)
     }
 
     fn message(&self, index: u32) -> AddressMessage {
@@ -162,6 +212,18 @@ impl Address {
         if self.nodad {
             message.header.flags |= AddressHeaderFlags::Nodad;
         }
+        if self.noprefixroute {
+            // These stand in place of the header's.
+            let nodad = if self.nodad { AddressFlags::Nodad } else { AddressFlags::empty() };
+            let flags = AddressFlags::Noprefixroute | nodad;
+            message.attributes.push(AddressAttribute::Flags(flags));
+        }
+        message.attributes.extend(self.metric.map(AddressAttribute::RoutePriority));
+        message.attributes.extend(self.lifetimes_s.map(|[preferred, valid]| {
+            let mut info = CacheInfo::default();
+            (info.ifa_preferred, info.ifa_valid) = (preferred, valid);
+            AddressAttribute::CacheInfo(info)
+        }));
         message
     }
 }

@@ -80,6 +80,8 @@ pub enum Event {
     Gone(u32),
     /// The link with this index has got an address.
     Address(u32),
+    /// What comes in on the link with this index is not looked at any more.
+    Ingress(u32),
     /// Something was lost: all links have to be read again.
     Lost,
 }
@@ -144,6 +146,7 @@ impl Netlink {
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Tc,
         ])?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let connection = tokio::task::spawn_local(connection).abort_handle();
@@ -166,6 +169,13 @@ impl Netlink {
                     NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
                         Event::Address(message.header.index)
                     }
+                    NetlinkPayload::InnerMessage(
+                        RouteNetlinkMessage::DelQueueDiscipline(message)
+                        | RouteNetlinkMessage::DelTrafficFilter(message),
+                    ) => match u32::try_from(message.header.index) {
+                        Ok(index) => Event::Ingress(index),
+                        Err(_) => continue,
+                    },
                     NetlinkPayload::Overrun(_) => Event::Lost,
                     _ => continue,
                 };
@@ -283,6 +293,34 @@ impl Netlink {
         let spec = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
         let message = link(index).append_extra_attribute(spec).build();
         self.set(message, || format!("IPv6 address generation of link {index}")).await
+    }
+
+    /// The bridge, bond or the like that a link is a port of.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub async fn controller(&self, index: u32) -> Result<Option<u32>> {
+        Ok(self.message(index).await?.attributes.into_iter().find_map(
+            |attribute| match attribute {
+                LinkAttribute::Controller(controller) => {
+                    Some(controller).filter(|index| *index != 0)
+                }
+                _ => None,
+            },
+        ))
+    }
+
+    /// The link that a link is made over.
+    ///
+    /// # Errors
+    /// When there is no such link.
+    pub async fn lower(&self, index: u32) -> Result<Option<u32>> {
+        Ok(self.message(index).await?.attributes.into_iter().find_map(
+            |attribute| match attribute {
+                LinkAttribute::Link(lower) => Some(lower),
+                _ => None,
+            },
+        ))
     }
 
     /// Whether somebody looks at what comes in on a link already: it has a queueing discipline for that.

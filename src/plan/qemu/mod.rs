@@ -218,7 +218,8 @@ impl QemuPlan {
         if let Some(device) = self.device(id)
             && device.get("driver").and_then(Value::as_str) == Some("virtio-net-pci")
         {
-            device.insert("host_mtu".into(), mtu.into());
+            // The property's largest.
+            device.insert("host_mtu".into(), mtu.min(u16::MAX.into()).into());
         }
     }
 

@@ -11,6 +11,7 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 pub use ipmi::{Bind, CIPHER_SUITES, Declared, Ipmi, Password, User};
+pub use network::free_slots;
 pub use storage::Disk;
 
 use crate::profile::diagnostic::{At, Finding, Severity};

@@ -11,6 +11,16 @@ const MAX_NICS: usize = 24;
 /// graphics, random numbers, SCSI.
 const FREE_SLOTS: usize = 26;
 
+/// Slots of the PCI root bus that are left beside these disks.
+#[must_use]
+pub fn free_slots<'a>(buses: impl Iterator<Item = &'a DiskBus>) -> usize {
+    FREE_SLOTS.saturating_sub(on_pci(buses))
+}
+
+fn on_pci<'a>(buses: impl Iterator<Item = &'a DiskBus>) -> usize {
+    buses.filter(|bus| matches!(bus, DiskBus::Virtio | DiskBus::Nvme)).count()
+}
+
 impl Check<'_> {
     pub(super) fn nics(&mut self, nics: &[Nic]) {
         if nics.len() > MAX_NICS {
@@ -20,6 +30,18 @@ impl Check<'_> {
         let mut interfaces = BTreeMap::new();
         for (index, nic) in nics.iter().enumerate() {
             self.wiring(index, nic);
+            let name = nic.interface.as_ref().map_or("", |name| name.as_str());
+            let help = match name {
+                "lo" => Some("name one that leads somewhere, for example eth2"),
+                _ if name.eq_ignore_ascii_case("none") => {
+                    Some("for no NIC at all, write `nics = []`, or VM_NETWORKS=none alone")
+                }
+                _ => None,
+            };
+            if let Some(help) = help {
+                let key = format!("nics.{index}.interface");
+                self.error(&key, format!("nics[{index}] cannot have the interface {name}"), help);
+            }
             if let Some(name) = &nic.interface
                 && let Some(first) = interfaces.insert(name, index)
             {
@@ -111,8 +133,7 @@ impl Check<'_> {
 
     /// PCI slots for all.
     pub(super) fn slots(&mut self, document: &Document) {
-        let on_pci = |bus: DiskBus| matches!(bus, DiskBus::Virtio | DiskBus::Nvme);
-        let disks = document.disks.iter().filter(|disk| on_pci(disk.bus)).count();
+        let disks = on_pci(document.disks.iter().map(|disk| &disk.bus));
         let nics = document.nics.len();
         if nics <= MAX_NICS && disks + nics > FREE_SLOTS {
             self.error(

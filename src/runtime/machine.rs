@@ -96,8 +96,9 @@ struct Machine {
     last_failure: Option<String>,
     sender: mpsc::UnboundedSender<Input>,
     bmc: mpsc::Sender<bmc::Input>,
-    console: mpsc::Sender<console::Input>,
-    /// For the BMC, in order; its inbox may be full of console output.
+    /// The serial ports.
+    serials: Vec<console::Port>,
+    /// For the BMC, in order; its inbox may be full.
     reports: VecDeque<(Status, Event)>,
     /// The program is to end: what follows is not what the machine was told to be.
     ending: bool,
@@ -111,7 +112,7 @@ pub(super) async fn run(
     mut inbox: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
     bmc: mpsc::Sender<bmc::Input>,
-    console: mpsc::Sender<console::Input>,
+    serials: Vec<console::Port>,
 ) {
     let mut children = match signal(SignalKind::child()) {
         Ok(children) => children,
@@ -134,7 +135,7 @@ pub(super) async fn run(
         last_failure: None,
         sender,
         bmc,
-        console,
+        serials,
         reports: VecDeque::new(),
         done: false,
     };
@@ -355,8 +356,9 @@ impl Machine {
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));
         };
-        // The serial port first: the firmware's first byte is on its way.
-        let _ = self.console.send(console::Input::Attach(process.console)).await;
+        for (port, stream) in self.serials.iter().zip(process.serials) {
+            let _ = port.inbox.send(console::Input::Attach(stream));
+        }
         let qmp = Qmp::connect(process.qmp, deliver)
             .map_err(|error| format!("QEMU's monitor cannot be used: {error}"))?;
         tokio::task::spawn_local(pass_on(number, process.output, self.sender.clone()));

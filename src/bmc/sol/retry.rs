@@ -12,7 +12,7 @@ const MIN: Duration = Duration::from_micros(200);
 /// a short failure of the network would tear a hole.
 const MAX: Duration = Duration::from_secs(1);
 /// Beyond this, doubling makes no difference.
-const MOST_DOUBLINGS: u32 = 11;
+const MOST_DOUBLINGS: u32 = 13;
 
 /// The round-trip time as measured, and what follows from it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +30,9 @@ impl Retry {
             // Nobody knows which of them was acknowledged; the time out stays as long as it was.
             return;
         }
-        self.doublings = 0;
-        self.measured = Some(match self.measured {
+        // Longer than it would have been waited for: the way itself has become longer.
+        let changed = std::mem::take(&mut self.doublings) > 0 && age > self.base();
+        self.measured = Some(match self.measured.filter(|_| !changed) {
             None => (age, age / 2),
             Some((smoothed, variation)) => {
                 let variation = (3 * variation + smoothed.abs_diff(age)) / 4;
@@ -48,10 +49,13 @@ impl Retry {
     /// How long to wait after the given try, if the first `retries` are at most `interval` apart.
     #[must_use]
     pub(super) fn timeout(&self, tries: u32, retries: u8, interval: Duration) -> Duration {
-        let base =
-            self.measured.map_or(INITIAL, |(smoothed, variation)| 2 * (smoothed + variation));
         let longest = if tries <= u32::from(retries) { interval.min(MAX) } else { MAX };
-        (base.max(MIN) * (1 << self.doublings)).min(longest).max(MIN)
+        (self.base() * (1 << self.doublings)).min(longest).max(MIN)
+    }
+
+    fn base(&self) -> Duration {
+        let measured = |(smoothed, variation)| 2 * (smoothed + variation);
+        self.measured.map_or(INITIAL, measured).max(MIN)
     }
 }
 

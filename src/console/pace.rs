@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The client is this far behind before the port is slowed down: half of what may wait for it.
 const BEHIND: u64 = 1 << 19;
 /// A client that has taken nothing for this long is not waited for.
-const STALLED: Duration = Duration::from_millis(500);
+const STALLED: Duration = Duration::from_secs(1);
 /// 115.2 kbit/s, 8 data bits, start and stop bit, for [`TICK`].
 const SHARE: usize = 1152;
 const TICK: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The client has taken something.
+    /// The client has taken something, or has just come.
     pub fn handle_taken(&mut self, now: Instant) {
         self.taken = Some(now);
     }

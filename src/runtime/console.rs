@@ -216,6 +216,7 @@ impl Console {
         match input {
             Input::Watch(Watch::Begin { activation, replay }) => {
                 self.handle(Input::Watch(Watch::Leave));
+                self.pace.handle_taken(host::now());
                 let viewer = self.hub.attach(if replay { From::History } else { From::Now });
                 self.watching = Some(Watching { activation, viewer, waits: true });
             }

@@ -1,5 +1,6 @@
 //! What `ctl` and `health` say to the running program over its control socket, and what it answers:
-//! one JSON object a line, one request a connection.
+//! one JSON object a line, one request a connection. A connection that has asked for the console is
+//! that console from the answer on.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,15 @@ pub enum Request {
     Status,
     /// How the VM's NICs are connected.
     Links,
+    /// Watch the console, and type at it.
+    Console {
+        /// Do not type.
+        read_only: bool,
+        /// Begin with what it has shown last.
+        history: bool,
+    },
+    /// Send a break on the console.
+    Break,
     /// Switch power.
     Power {
         /// What to do.
@@ -31,7 +41,7 @@ pub enum Response {
     Status(Status),
     /// To [`Request::Links`].
     Links(Vec<Link>),
-    /// The power request was accepted.
+    /// The request was accepted.
     Accepted,
     /// It was not; says why.
     Refused(String),

@@ -9,6 +9,7 @@
 pub mod qmp;
 pub mod value;
 
+pub mod console;
 pub mod control;
 pub mod machine;
 pub mod profile;

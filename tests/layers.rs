@@ -22,18 +22,19 @@ const fn row(
 
 /// Lowest layer first; no row may name a module that stands below it.
 #[rustfmt::skip]
-const LAYERS: [Row; 12] = [
+const LAYERS: [Row; 13] = [
     row("value", &[], &["schemars", "serde", "sha2", "thiserror", "uuid", "zeroize"]),
     row("qmp", &["value"], &["serde", "serde_json"]),
     row("wire", &[], &["bytes", "thiserror"]),
+    row("console", &[], &[]),
     row("machine", &["value", "qmp"], &["serde", "thiserror"]),
     row("profile", &["value"], &["annotate_snippets", "figment", "schemars", "serde", "serde_json", "serde_saphyr", "shlex", "strsim", "toml", "uuid"]),
     row("control", &["machine"], &["serde"]),
     row("plan", &["value", "qmp", "profile", "machine"], &["schemars", "serde", "serde_json", "sha2", "shlex", "uuid"]),
-    row("bmc", &["value", "wire", "machine", "profile", "plan"], &["aes", "bytes", "cbc", "chacha20", "hmac", "md2", "md5", "rand_core", "serde", "serde_json", "sha1", "sha2", "subtle", "thiserror", "tracing", "zeroize"]),
+    row("bmc", &["value", "wire", "console", "machine", "profile", "plan"], &["aes", "bytes", "cbc", "chacha20", "hmac", "md2", "md5", "rand_core", "serde", "serde_json", "sha1", "sha2", "subtle", "thiserror", "tracing", "zeroize"]),
     row("host", &["value", "qmp", "machine", "profile", "plan"], &["bytes", "command_fds", "fs_err", "futures_util", "getrandom", "nix", "rtnetlink", "serde", "serde_json", "sha2", "socket2", "thiserror", "tokio", "tracing", "zeroize"]),
-    row("runtime", &["value", "qmp", "machine", "profile", "control", "plan", "bmc", "host"], &["fs_err", "serde_json", "tokio", "tracing"]),
-    row("cli", &["machine", "profile", "control", "plan", "host", "runtime"], &["clap", "clap_complete", "clap_mangen", "fs_err", "serde", "serde_json", "similar", "tracing", "tracing_subscriber"]),
+    row("runtime", &["value", "qmp", "console", "machine", "profile", "control", "plan", "bmc", "host"], &["fs_err", "serde_json", "tokio", "tracing"]),
+    row("cli", &["console", "machine", "profile", "control", "plan", "host", "runtime"], &["clap", "clap_complete", "clap_mangen", "fs_err", "serde", "serde_json", "similar", "tracing", "tracing_subscriber"]),
     row("main", &["cli"], &["qemu_bmc"]),
 ];
 

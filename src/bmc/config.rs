@@ -36,6 +36,8 @@ pub struct Config {
     pub guid: [u8; 16],
     /// The port that SOL activation names.
     pub advertised_port: u16,
+    /// Serial-over-LAN begins with the console's history.
+    pub sol_replay: bool,
     /// What becomes of the machine when the program starts.
     pub restore: Restore,
     /// The profile says so: a policy that was set over IPMI does not outlive a restart.
@@ -57,7 +59,7 @@ impl Config {
     /// as they were read; `lan`: the interface as it is now.
     #[must_use]
     pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>, lan: LanIdentity) -> Self {
-        let (identity, power) = (&plan.identity, &plan.power);
+        let (identity, power, serial) = (&plan.identity, &plan.power, &plan.serial);
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
@@ -80,6 +82,7 @@ impl Config {
             k_g,
             guid,
             advertised_port: plan.advertised_port,
+            sol_replay: serial.sol_replay,
             restore: power.restore,
             restore_declared: power.restore_declared,
             name: identity.name.to_string(),

@@ -80,6 +80,7 @@ struct Core {
     v15: Vec<AuthType>,
     declared_k_g: Option<BmcKey>,
     advertised_port: u16,
+    sol_replay: bool,
     restore: Restore,
     restore_declared: bool,
     name: String,
@@ -196,6 +197,7 @@ impl Bmc {
                 v15: config.v15,
                 declared_k_g: config.k_g,
                 advertised_port: config.advertised_port,
+                sol_replay: config.sol_replay,
                 restore: config.restore,
                 restore_declared: config.restore_declared,
                 name: config.name,
@@ -281,14 +283,24 @@ impl Bmc {
         }
     }
 
-    /// Characters came from the serial port.
-    pub fn handle_console(&mut self, characters: &[u8]) {
-        self.core.sol.handle_console(characters);
+    /// Characters came from the hub of the serial port's viewers, as [`Request::Watch`] has asked
+    /// for with this number; none: there will be no more. `lost`: some before them were skipped.
+    pub fn handle_console(&mut self, now: Instant, activation: u32, characters: &[u8], lost: bool) {
+        self.core.sol.handle_console(now, activation, characters, lost);
     }
 
     /// Whether the serial port takes characters now.
     pub fn handle_console_room(&mut self, room: bool) {
         self.console_room = room;
+        if room && let Some(characters) = self.core.sol.handle_room() {
+            self.core.requests.push_back(Request::Console(characters));
+        }
+    }
+
+    /// Characters wait for the serial port to take them: [`Self::handle_console_room`] is wanted.
+    #[must_use]
+    pub fn wants_console_room(&self) -> bool {
+        self.core.sol.wants_room()
     }
 
     /// Something happened to the machine.
@@ -340,7 +352,8 @@ impl Bmc {
         }
     }
 
-    /// All characters from the serial port have arrived where somebody waits for them.
+    /// All characters from the serial port, which says no more, have arrived where somebody waits
+    /// for them.
     #[must_use]
     pub fn console_is_delivered(&self) -> bool {
         self.core.sol.is_delivered()
@@ -368,7 +381,8 @@ impl Bmc {
 
     /// The next wish.
     pub fn poll_request(&mut self) -> Option<Request> {
-        self.core.requests.pop_front()
+        let watch = |core: &mut Core| core.sol.poll_watch().map(Request::Watch);
+        self.core.requests.pop_front().or_else(|| watch(&mut self.core))
     }
 
     /// What clients have changed, if that is not saved: to be handed in again by

@@ -162,6 +162,9 @@ impl Bmc {
                 let room = self.console_room;
                 let incoming =
                     self.core.sol.handle_packet(now, id, packet.sequence, &inbound, room);
+                if incoming.flush {
+                    self.core.requests.push_back(Request::Flush);
+                }
                 if incoming.send_break {
                     self.core.requests.push_back(Request::Break);
                 }

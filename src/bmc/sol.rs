@@ -3,27 +3,37 @@
 //!
 //! Stop and wait in both directions: one packet to the console is in flight until it is
 //! acknowledged, and is sent again, for as long as the session lives, when no acknowledgement
-//! comes. Characters that arrive meanwhile wait in a bounded buffer.
+//! comes. Characters are taken from the serial port's hub a few at a time; what waits, waits there.
 
-use std::collections::VecDeque;
+mod outbound;
+mod retry;
+
 use std::time::{Duration, Instant};
 
+use crate::bmc::event::Watch;
+use crate::bmc::sol::outbound::Outbound;
 use crate::wire::sol::{Inbound, OutboundHeader, operation, status};
 
 /// Largest payload in either direction: 4 header bytes and 255 characters, the most that the
 /// accepted-character count can tell.
 pub(super) const MAX_PAYLOAD: u16 = 259;
 const MAX_CHARACTERS: usize = 255;
-/// Characters that may wait for the console. When there are more, the oldest are lost, and the
-/// next packet says so.
-const OUTBOUND_LIMIT: usize = 1 << 20;
-/// ipmitool takes any SOL packet for the answer to the request that it waits for; it has to be out
-/// of Activate Payload's way before the first characters come.
-const FIRST_DATA_DELAY: Duration = Duration::from_millis(60);
-/// Retransmission timeout before a round trip has been measured.
-const INITIAL_RTO: Duration = Duration::from_millis(200);
-const MIN_RTO: Duration = Duration::from_millis(20);
-const MAX_RTO: Duration = Duration::from_secs(1);
+/// How long an acknowledgement waits for the serial port to take the characters, before it says
+/// that none were accepted. Below the time after which clients repeat.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What SOL's configuration says of packets (v2.0 section 26.3, parameters 3 and 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tuning {
+    /// How long characters wait for more.
+    pub(super) accumulate: Duration,
+    /// So many do not wait; 0: only a full packet does not.
+    pub(super) threshold: usize,
+    /// How often a packet is sent again at the pace of the round trip.
+    pub(super) retries: u8,
+    /// Longest time between these.
+    pub(super) interval: Duration,
+}
 
 /// The SOL instance.
 #[derive(Debug, Default)]
@@ -31,40 +41,34 @@ pub(super) struct Sol {
     active: Option<Active>,
     /// A last packet to a session that lost SOL to another one.
     farewell: Option<u32>,
+    /// Counts activations: what was taken from the hub for an earlier one is not for this one.
+    activation: u32,
+    /// The hub is to be told that nobody watches any more.
+    left: bool,
 }
 
 #[derive(Debug)]
 struct Active {
     /// Managed System Session ID of the owner.
     session: u32,
-    /// Characters for the console; those in flight are the first.
-    outbound: VecDeque<u8>,
-    flight: Option<Flight>,
-    /// Sequence number of the last packet sent, 1–15.
-    sequence: u8,
-    /// Nothing is sent before this.
-    hold: Instant,
-    /// The console asked for a pause (CTS).
-    paused: bool,
+    outbound: Outbound,
     /// Acknowledgement to send: sequence number and count.
     ack: Option<(u8, u8)>,
     /// The last packet with characters from the console: sequence number, count accepted, session
     /// sequence number.
     last: Option<(u8, u8, u32)>,
+    /// Characters of that packet, which the serial port does not take now, and until when it may.
+    kept_back: Option<(Vec<u8>, Instant)>,
     /// Session sequence number of the newest packet that acknowledged something.
     newest_ack: Option<u32>,
     /// Status bits for the next packet.
     status: u8,
-    /// Smoothed round-trip time.
-    round_trip: Option<Duration>,
-}
-
-#[derive(Debug)]
-struct Flight {
-    sequence: u8,
-    len: usize,
-    sent: Instant,
-    tries: u32,
+    /// Start with the history; `None`: the hub knows of us.
+    replay: Option<bool>,
+    /// The hub was asked for characters, and has none yet.
+    asked: bool,
+    /// The hub will not have any more.
+    over: bool,
 }
 
 /// What a packet from the console asks for.
@@ -74,6 +78,8 @@ pub(super) struct Incoming<'a> {
     pub(super) characters: &'a [u8],
     /// Send a break.
     pub(super) send_break: bool,
+    /// Drop the characters that the serial port has not taken yet.
+    pub(super) flush: bool,
 }
 
 impl Sol {
@@ -83,35 +89,50 @@ impl Sol {
         self.active.as_ref().map(|active| active.session)
     }
 
-    /// Nobody waits for characters that have come from the serial port.
+    /// Nobody waits for characters that have come from the serial port, which will say no more.
     #[must_use]
     pub(super) fn is_delivered(&self) -> bool {
-        self.active.as_ref().is_none_or(|active| active.outbound.is_empty())
+        self.active.as_ref().is_none_or(|active| active.over && active.outbound.is_empty())
     }
 
-    /// Gives SOL to `session`, which must have found it free.
-    pub(super) fn activate(&mut self, now: Instant, session: u32) {
+    /// The console waits for the serial port to take characters.
+    #[must_use]
+    pub(super) fn wants_room(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.kept_back.is_some())
+    }
+
+    /// Gives SOL to `session`, which must have found it free. `replay`: the history comes first.
+    pub(super) fn activate(&mut self, now: Instant, session: u32, tuning: Tuning, replay: bool) {
+        self.activation = self.activation.wrapping_add(1);
+        self.left = false;
         self.active = Some(Active {
             session,
-            outbound: VecDeque::new(),
-            flight: None,
-            sequence: 0,
-            hold: now + FIRST_DATA_DELAY,
-            paused: false,
+            outbound: Outbound::new(now, tuning),
             ack: None,
             last: None,
+            kept_back: None,
             newest_ack: None,
             status: 0,
-            round_trip: None,
+            replay: Some(replay),
+            asked: false,
+            over: false,
         });
+    }
+
+    /// The configuration has changed.
+    pub(super) fn tune(&mut self, tuning: Tuning) {
+        if let Some(active) = &mut self.active {
+            active.outbound.tune(tuning);
+        }
     }
 
     /// Ends SOL at the wish of `by`. If that is not the owner, the owner is told.
     pub(super) fn deactivate(&mut self, by: u32) {
-        if let Some(active) = self.active.take()
-            && active.session != by
-        {
-            self.farewell = Some(active.session);
+        if let Some(active) = self.active.take() {
+            self.left = true;
+            if active.session != by {
+                self.farewell = Some(active.session);
+            }
         }
     }
 
@@ -119,21 +140,46 @@ impl Sol {
     pub(super) fn session_ended(&mut self, session: u32) {
         if self.owner() == Some(session) {
             self.active = None;
+            self.left = true;
         }
         if self.farewell == Some(session) {
             self.farewell = None;
         }
     }
 
-    /// Characters from the serial port.
-    pub(super) fn handle_console(&mut self, characters: &[u8]) {
-        let Some(active) = &mut self.active else { return };
-        active.outbound.extend(characters);
-        let in_flight = active.flight.as_ref().map_or(0, |flight| flight.len);
-        let excess = active.outbound.len().saturating_sub(OUTBOUND_LIMIT.max(in_flight));
-        if excess > 0 {
-            // What is in flight stays: a repetition must repeat it.
-            active.outbound.drain(in_flight..in_flight + excess);
+    /// What the hub is to be told or asked.
+    pub(super) fn poll_watch(&mut self) -> Option<Watch> {
+        if std::mem::take(&mut self.left) {
+            return Some(Watch::Leave);
+        }
+        let activation = self.activation;
+        let active = self.active.as_mut()?;
+        if active.asked || active.over || !active.outbound.wants_more() {
+            return None;
+        }
+        active.asked = true;
+        Some(match active.replay.take() {
+            Some(replay) => Watch::Begin { activation, replay },
+            None => Watch::More,
+        })
+    }
+
+    /// Characters from the hub, for this activation; none: there will be no more. `lost`: some
+    /// before them were skipped.
+    pub(super) fn handle_console(
+        &mut self,
+        now: Instant,
+        activation: u32,
+        characters: &[u8],
+        lost: bool,
+    ) {
+        let Some(active) = self.active.as_mut().filter(|_| activation == self.activation) else {
+            return;
+        };
+        active.asked = false;
+        active.over |= characters.is_empty();
+        active.outbound.push(now, characters);
+        if lost {
             active.status |= status::TRANSMIT_OVERRUN;
         }
     }
@@ -152,30 +198,45 @@ impl Sol {
             return Incoming::default();
         };
         active.acknowledge(now, session_sequence, packet);
-        let repeated = match active.last {
+        match active.last {
             // A repetition that was overtaken by the packet after it: its characters are in.
-            Some((_, _, last)) if is_older(session_sequence, last) => {
+            Some((_, _, last)) if is_older(session_sequence, last) => return Incoming::default(),
+            Some((sequence, accepted, _)) if sequence == packet.sequence => {
+                if active.kept_back.is_none() {
+                    active.ack = Some((sequence, accepted));
+                }
                 return Incoming::default();
             }
-            Some((sequence, accepted, _)) if sequence == packet.sequence => {
-                active.ack = Some((sequence, accepted));
-                true
-            }
-            _ => false,
+            _ => {}
+        }
+        active.outbound.operate(packet.operation);
+        let mut incoming = Incoming {
+            characters: &[],
+            send_break: packet.operation & operation::BREAK != 0,
+            flush: packet.operation & operation::FLUSH_INBOUND != 0,
         };
-        if repeated {
-            return Incoming::default();
-        }
-        active.operate(packet.operation);
-        let send_break = packet.operation & operation::BREAK != 0;
         if packet.sequence == 0 {
-            return Incoming { characters: &[], send_break };
+            return incoming;
         }
-        let count = if room { packet.data.len().min(MAX_CHARACTERS) } else { 0 };
-        let accepted = u8::try_from(count).unwrap_or(u8::MAX);
-        active.ack = Some((packet.sequence, accepted));
+        let characters = &packet.data[..packet.data.len().min(MAX_CHARACTERS)];
+        let accepted = u8::try_from(characters.len()).unwrap_or(u8::MAX);
         active.last = Some((packet.sequence, accepted, session_sequence));
-        Incoming { characters: &packet.data[..count], send_break }
+        if room || characters.is_empty() {
+            active.kept_back = None;
+            active.ack = Some((packet.sequence, accepted));
+            incoming.characters = characters;
+        } else {
+            active.kept_back = Some((characters.to_vec(), now + PATIENCE));
+        }
+        incoming
+    }
+
+    /// The serial port takes characters again: those that were kept back.
+    pub(super) fn handle_room(&mut self) -> Option<Vec<u8>> {
+        let active = self.active.as_mut()?;
+        let (characters, _) = active.kept_back.take()?;
+        active.ack = active.last.map(|(sequence, accepted, _)| (sequence, accepted));
+        Some(characters)
     }
 
     /// The next payload to send and the session to send it to.
@@ -186,64 +247,40 @@ impl Sol {
             return Some((session, header.encode().to_vec()));
         }
         let active = self.active.as_mut()?;
-        let session = active.session;
-        let (sequence, len) = active.next_data(now);
-        if sequence == 0 && active.ack.is_none() {
+        if active.kept_back.take_if(|(_, until)| now >= *until).is_some()
+            && let Some((sequence, accepted, _)) = &mut active.last
+        {
+            // The console sends them again in a new packet. Without the NACK bit, because ipmitool
+            // drops what is refused by one.
+            *accepted = 0;
+            active.ack = Some((*sequence, 0));
+        }
+        let sequence = active.outbound.poll(now);
+        if sequence.is_none() && active.ack.is_none() {
             return None;
         }
         let (ack, accepted) = active.ack.take().unwrap_or_default();
         let status = std::mem::take(&mut active.status);
-        let header = OutboundHeader { sequence, ack, accepted, status };
-        let mut payload = Vec::with_capacity(header.encode().len() + len);
+        let header =
+            OutboundHeader { sequence: sequence.unwrap_or_default(), ack, accepted, status };
+        let mut payload = Vec::with_capacity(usize::from(MAX_PAYLOAD));
         payload.extend_from_slice(&header.encode());
-        payload.extend(active.outbound.iter().take(len));
-        Some((session, payload))
+        if sequence.is_some() {
+            active.outbound.copy_flight(&mut payload);
+        }
+        Some((active.session, payload))
     }
 
     /// When [`Self::poll_transmit`] has something to send, if nothing else happens.
     #[must_use]
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let active = self.active.as_ref()?;
-        match &active.flight {
-            Some(flight) => Some(flight.sent + active.timeout(flight.tries)),
-            None if active.outbound.is_empty() || active.paused => None,
-            None => Some(active.hold),
-        }
+        let kept_back = active.kept_back.as_ref().map(|(_, until)| *until);
+        [active.outbound.poll_timeout(), kept_back].into_iter().flatten().min()
     }
 }
 
 impl Active {
-    /// Sequence number and length of the data packet to send now; `(0, 0)` for none.
-    fn next_data(&mut self, now: Instant) -> (u8, usize) {
-        let timeout = self.flight.as_ref().map(|flight| self.timeout(flight.tries));
-        match (&mut self.flight, timeout) {
-            (Some(flight), Some(timeout)) => {
-                if now < flight.sent + timeout {
-                    return (0, 0);
-                }
-                flight.sent = now;
-                flight.tries = flight.tries.saturating_add(1);
-                (flight.sequence, flight.len)
-            }
-            _ => {
-                if self.outbound.is_empty() || self.paused || now < self.hold {
-                    return (0, 0);
-                }
-                self.sequence = self.sequence % 15 + 1;
-                let len = self.outbound.len().min(MAX_CHARACTERS);
-                self.flight = Some(Flight { sequence: self.sequence, len, sent: now, tries: 1 });
-                (self.sequence, len)
-            }
-        }
-    }
-
-    /// How long to wait for an acknowledgement of the given try.
-    fn timeout(&self, tries: u32) -> Duration {
-        let base = self.round_trip.map_or(INITIAL_RTO, |round_trip| 4 * round_trip);
-        let doublings = tries.saturating_sub(1).min(6);
-        (base.max(MIN_RTO) * (1 << doublings)).min(MAX_RTO)
-    }
-
     fn acknowledge(&mut self, now: Instant, session_sequence: u32, packet: &Inbound<'_>) {
         if packet.ack == 0
             || self.newest_ack.is_some_and(|newest| is_older(session_sequence, newest))
@@ -251,30 +288,8 @@ impl Active {
             return;
         }
         self.newest_ack = Some(session_sequence);
-        let Some(flight) = self.flight.take_if(|flight| flight.sequence == packet.ack) else {
-            return;
-        };
-        let accepted = usize::from(packet.accepted).min(flight.len);
-        self.outbound.drain(..accepted);
-        if accepted < flight.len && (accepted == 0 || packet.operation & operation::NACK != 0) {
-            // The console is full; the rest goes out as a new packet, but not at once.
-            self.hold = now + MIN_RTO;
-        }
-        if flight.tries == 1 {
-            let sample = now.saturating_duration_since(flight.sent);
-            self.round_trip = Some(match self.round_trip {
-                Some(round_trip) => (7 * round_trip + sample) / 8,
-                None => sample,
-            });
-        }
-    }
-
-    fn operate(&mut self, bits: u8) {
-        self.paused = bits & operation::CTS_PAUSE != 0;
-        if bits & operation::FLUSH_OUTBOUND != 0 {
-            let in_flight = self.flight.as_ref().map_or(0, |flight| flight.len);
-            self.outbound.truncate(in_flight);
-        }
+        let refused = packet.operation & operation::NACK != 0;
+        self.outbound.acknowledge(now, packet.ack, packet.accepted, refused);
     }
 }
 

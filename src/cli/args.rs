@@ -140,6 +140,19 @@ pub(super) enum CtlRequest {
         #[arg(long)]
         json: bool,
     },
+    /// Watch the console, and type at it; at the start of a line, `~.` leaves, `~B` sends a break.
+    #[command(after_help = "\
+Examples:
+  qemu-bmc ctl console --history
+  qemu-bmc ctl console --read-only > console.log")]
+    Console {
+        /// Type nothing.
+        #[arg(long)]
+        read_only: bool,
+        /// Begin with what it has shown last.
+        #[arg(long)]
+        history: bool,
+    },
     /// Switch power.
     #[command(after_help = "Example: qemu-bmc ctl power soft --profile node1.toml")]
     Power {

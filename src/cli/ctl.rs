@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::args::{CtlRequest, PowerAction};
-use crate::cli::{FAILURE, output};
+use crate::cli::{FAILURE, console, output};
 use crate::control::{Link, Request, Response, Status};
 use crate::machine::{self, Power};
 
@@ -19,6 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
     let (request, as_json) = match request {
+        CtlRequest::Console { read_only, history } => {
+            return match console::run(socket, read_only, history) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&unreachable(socket, &error)),
+            };
+        }
         CtlRequest::Status { json } => (Request::Status, json),
         CtlRequest::Links { json } => (Request::Links, json),
         CtlRequest::Power { action } => (Request::Power { request: power(action) }, false),
@@ -91,16 +97,25 @@ fn unreachable(socket: &Path, error: &io::Error) -> String {
     format!("no answer from qemu-bmc at {}: {error}", socket.display())
 }
 
-fn ask(socket: &Path, request: Request) -> io::Result<Response> {
+/// Asks the running program.
+pub(super) fn ask(socket: &Path, request: Request) -> io::Result<Response> {
+    Ok(ask_on(socket, request)?.0)
+}
+
+/// Asks, and answers with the connection as well.
+pub(super) fn ask_on(
+    socket: &Path,
+    request: Request,
+) -> io::Result<(Response, BufReader<UnixStream>)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(&request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
+    let (mut answer, mut stream) = (String::new(), BufReader::new(stream));
+    stream.read_line(&mut answer)?;
+    Ok((serde_json::from_str(&answer)?, stream))
 }
 
 fn power(action: PowerAction) -> machine::Request {

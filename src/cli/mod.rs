@@ -3,6 +3,7 @@
 
 mod args;
 mod completions;
+mod console;
 mod ctl;
 mod doctor;
 mod man;

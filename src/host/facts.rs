@@ -49,8 +49,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
     };
     for disk in &profile.disks {
         look(&disk.path, disk.is_written());
-        let parent = disk.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        look(parent.unwrap_or_else(|| Path::new(".")), false);
+        look(parent_of(&disk.path), false);
     }
     for cdrom in &profile.cdroms {
         look(cdrom, false);
@@ -66,6 +65,11 @@ pub fn probe(profile: &Profile) -> HostFacts {
     }
     for nic in &profile.nics {
         nic.rom_file.iter().for_each(|rom| look(rom, false));
+    }
+    let serials = profile.serials.iter().map(|serial| &serial.file);
+    for file in std::iter::once(&profile.console.file).chain(serials).flatten() {
+        look(file, true);
+        look(parent_of(file), false);
     }
     let with_sum = profile.disks.iter().filter(|disk| disk.sha256.is_some());
     let sums = with_sum.filter_map(|disk| Some((disk.path.clone(), sha256(&disk.path).ok()?)));
@@ -119,6 +123,12 @@ pub fn probe(profile: &Profile) -> HostFacts {
         tap: tap(),
         vhost_net: open_both_ways(VHOST_NET).is_ok(),
     }
+}
+
+/// The directory that a file is in.
+fn parent_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
 }
 
 /// Names of the interfaces in this network namespace.

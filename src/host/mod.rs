@@ -5,11 +5,15 @@ pub mod dirs;
 pub mod environment;
 pub mod facts;
 pub mod lan;
+pub mod log_file;
 pub mod macvtap;
 pub mod netlink;
 pub mod process;
 pub mod qmp;
+pub mod stdout;
 pub mod tap;
+pub mod terminal;
+pub mod timer;
 pub mod udp;
 pub mod wiring;
 

@@ -20,7 +20,7 @@ use crate::host::tap::{self, Tap};
 use crate::host::{dirs, environment};
 use crate::machine::boot::BootOrder;
 use crate::plan::qemu::{
-    CONSOLE_FD, CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
+    CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SERIAL_FDS, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
 };
 use crate::plan::{QemuPlan, RunAs};
 
@@ -33,8 +33,8 @@ pub struct Process {
     pub swtpm: Option<i32>,
     /// Our QMP connection.
     pub qmp: UnixStream,
-    /// The first serial port.
-    pub console: UnixStream,
+    /// The serial ports, the console first.
+    pub serials: Vec<UnixStream>,
     /// What it prints.
     pub output: PipeReader,
 }
@@ -60,16 +60,17 @@ pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process
     let run_as = run_as.as_ref();
     let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
     let (qmp, qemu_qmp) = UnixStream::pair().map_err(failed)?;
-    let (console, qemu_console) = UnixStream::pair().map_err(failed)?;
     let (output, their_output) = io::pipe().map_err(failed)?;
     let listener = dirs::remove(user_qmp)
         .and_then(|()| UnixListener::bind(user_qmp))
         .map_err(|error| format!("{}: {error}", user_qmp.display()))?;
-    let mut descriptors = vec![
-        (qemu_qmp.into(), QMP_FD),
-        (qemu_console.into(), CONSOLE_FD),
-        (listener.into(), USER_QMP_FD),
-    ];
+    let mut descriptors = vec![(qemu_qmp.into(), QMP_FD), (listener.into(), USER_QMP_FD)];
+    let mut serials = Vec::new();
+    for fd in SERIAL_FDS.into_iter().take(plan.serial_ports) {
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        serials.push(ours);
+        descriptors.push((theirs.into(), fd));
+    }
     for file in plan.handed_files() {
         let opened = open(&file).map_err(|error| format!("{}: {error}", file.path.display()))?;
         descriptors.push((opened, file.fd));
@@ -96,7 +97,7 @@ pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process
     let mut command = environment::command(binary);
     command.args(plan.argv(order));
     let pid = spawn_one(command, descriptors, their_output, run_as).map_err(failed)?;
-    Ok(Process { pid, swtpm: swtpm_pid, qmp, console, output })
+    Ok(Process { pid, swtpm: swtpm_pid, qmp, serials, output })
 }
 
 /// Opens a file for QEMU.

@@ -9,6 +9,7 @@ mod make;
 mod network;
 mod preconditions;
 pub mod qemu;
+mod serial;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub use make::{Made, make};
 pub use network::{NetworkPlan, NicPlan, Spare, Step, is_automatic};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
+pub use serial::{LogFilePlan, PortPlan, SerialPlan};
 
 use crate::machine::driver;
 use crate::profile::Profile;
@@ -45,6 +47,8 @@ pub struct Plan {
     pub qemu: QemuPlan,
     /// The VM's NICs.
     pub network: NetworkPlan,
+    /// The serial ports.
+    pub serial: SerialPlan,
     /// The BMC.
     pub ipmi: IpmiPlan,
     /// Power policies.
@@ -104,6 +108,7 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
     let network = NetworkPlan::render(profile, facts);
     Plan {
         qemu: QemuPlan::render(profile, facts, &identity, &network),
+        serial: SerialPlan::render(profile),
         ipmi: IpmiPlan::render(profile, &identity),
         network,
         power: PowerPlan {
@@ -170,6 +175,7 @@ impl Plan {
             let _ = writeln!(out, "    {line}");
         }
         out.push_str(&self.network.text());
+        out.push_str(&self.serial.text());
         out.push_str(&self.ipmi.text());
         let power = &self.power;
         let restore = match power.restore {
@@ -191,8 +197,8 @@ impl Plan {
 
     /// For a shell: the same machine without its BMC, with the console on the terminal.
     ///
-    /// The descriptors that only the program can hand on are replaced: the serial port's by the
-    /// terminal, the private monitor's by nothing, those of TAP devices by their names. Nothing
+    /// The descriptors that only the program can hand on are replaced: the console's by the
+    /// terminal, those of further serial ports and of the private monitor by nothing, those of TAP devices by their names. Nothing
     /// connects these with the interfaces.
     #[must_use]
     pub fn shell(&self) -> String {
@@ -234,6 +240,8 @@ impl Plan {
             "-chardev 'socket,id=console0,fd=4'" => {
                 "-chardev 'stdio,id=console0,signal=off'".into()
             }
+            "-chardev 'socket,id=console1,fd=7'" => "-chardev 'null,id=console1'".into(),
+            "-chardev 'socket,id=console2,fd=8'" => "-chardev 'null,id=console2'".into(),
             "-chardev 'socket,id=qmp0,fd=3'" => "-chardev 'null,id=qmp0'".into(),
             "-chardev 'socket,id=qmp1,fd=6,server=on,wait=off'" => {
                 let socket = text(&self.qemu.user_qmp).replace(',', ",,");

@@ -61,6 +61,12 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
             findings.extend(needed(&format!("nics.{index}.rom_file"), path, facts));
         }
     }
+    let serials = profile.serials.iter().enumerate();
+    let serials = serials.map(|(index, serial)| (format!("serials.{index}.file"), &serial.file));
+    let console = ("console.file".to_owned(), &profile.console.file);
+    for (key, file) in std::iter::once(console).chain(serials) {
+        findings.extend(file.as_ref().and_then(|path| log_file(&key, path, facts)));
+    }
     if let Some(path) = &profile.firmware.vars_template {
         findings.extend(needed("firmware.vars_template", path, facts));
     }
@@ -269,6 +275,27 @@ fn needed(key: &str, path: &Path, facts: &HostFacts) -> Option<Finding> {
             Finding::host(at, format!("{path_text}: {reason}"))
                 .with_help("let this user read and write it, or run as another user"),
         ),
+    }
+}
+
+/// A file that is written to, and created if it is missing.
+fn log_file(key: &str, path: &Path, facts: &HostFacts) -> Option<Finding> {
+    let at = At::Key(Key::from(key));
+    match facts.file(path) {
+        FileFact::Missing => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or_else(|| Path::new("."));
+            let message =
+                format!("{} cannot be written: no directory {}", path.display(), parent.display());
+            let finding = Finding::error(at, message);
+            (facts.file(parent) != FileFact::Directory)
+                .then(|| finding.with_help("create the directory, or correct the path"))
+        }
+        FileFact::BlockDevice => {
+            let message = format!("{} is a block device", path.display());
+            Some(Finding::error(at, message).with_help("name a file"))
+        }
+        _ => needed(key, path, facts),
     }
 }
 

@@ -3,16 +3,17 @@
 use std::io;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error};
 
 use crate::bmc::Bmc;
 use crate::bmc::event::Request;
-use crate::host::{self, udp::Udp};
+use crate::host;
+use crate::host::timer::Timer;
+use crate::host::udp::Udp;
 use crate::machine::{Event, Status};
 use crate::runtime::{console, machine};
 
-/// Room in the inbox. Console output waits when it is full; machine events have priority.
+/// Room in the inbox. Machine events wait when it is full.
 pub(super) const INBOX: usize = 64;
 /// Longest datagram that is read. IPMI's are below 600 bytes; a longer one is cut and then
 /// malformed.
@@ -23,13 +24,11 @@ const BATCH: usize = 32;
 /// What the engine is told.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Characters from the serial port.
-    Console(Vec<u8>),
     /// Something happened to the machine.
     Machine(Status, Event),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
-    /// No more characters will come: answer when all have arrived, and take leave.
+    /// The serial port has said all: answer when all has arrived, and take leave.
     Finish(oneshot::Sender<()>),
 }
 
@@ -44,16 +43,20 @@ pub(super) struct Snapshot {
 /// The engine and all it talks to.
 pub(super) struct Serving {
     pub(super) udp: Udp,
+    pub(super) timer: Timer,
     pub(super) engine: Bmc,
     pub(super) inbox: mpsc::Receiver<Input>,
     pub(super) machine: mpsc::UnboundedSender<machine::Input>,
-    pub(super) console: mpsc::Sender<console::Input>,
+    pub(super) console: console::Port,
+    /// What the console's hub has for Serial-over-LAN.
+    pub(super) for_sol: mpsc::UnboundedReceiver<console::ForSol>,
     pub(super) save: mpsc::UnboundedSender<String>,
 }
 
 pub(super) async fn serve(mut serving: Serving) {
     let mut buffer = [0; MAX_DATAGRAM];
     let mut finish: Option<oneshot::Sender<()>> = None;
+    let keys = serving.console.keys.clone();
     loop {
         serving.drain();
         if serving.engine.console_is_delivered()
@@ -63,7 +66,10 @@ pub(super) async fn serve(mut serving: Serving) {
             serving.drain();
             let _ = finished.send(());
         }
-        let timeout = serving.engine.poll_timeout().map(Instant::from_std);
+        if let Err(error) = serving.timer.set(serving.engine.poll_timeout()) {
+            error!(%error, "the timer is broken");
+            return;
+        }
         tokio::select! {
             input = serving.inbox.recv() => match input {
                 Some(Input::Finish(finished)) => finish = Some(finished),
@@ -77,12 +83,23 @@ pub(super) async fn serve(mut serving: Serving) {
                 }
                 serving.receive(&mut buffer);
             }
-            () = async {
-                match timeout {
-                    Some(timeout) => sleep_until(timeout).await,
-                    None => std::future::pending().await,
+            Some(for_sol) = serving.for_sol.recv() => {
+                let console::ForSol { activation, chunk } = for_sol;
+                let lost = chunk.skipped > 0;
+                serving.engine.handle_console(host::now(), activation, &chunk.marked(), lost);
+            }
+            // The place stays free until it is used: nobody else runs meanwhile.
+            Ok(place) = keys.reserve(), if serving.engine.wants_console_room() => {
+                drop(place);
+                serving.engine.handle_console_room(true);
+            }
+            expired = serving.timer.expired() => match expired {
+                Ok(()) => serving.engine.handle_timeout(host::now()),
+                Err(error) => {
+                    error!(%error, "the timer is broken");
+                    return;
                 }
-            } => serving.engine.handle_timeout(host::now()),
+            },
         }
     }
 }
@@ -94,7 +111,7 @@ impl Serving {
             match self.udp.try_receive(buffer) {
                 Ok((len, from)) => {
                     // Each packet may fill the last place in the console's inbox.
-                    self.engine.handle_console_room(self.console.capacity() > 1);
+                    self.engine.handle_console_room(self.console.keys.capacity() > 1);
                     self.engine.handle_datagram(host::now(), from, &buffer[..len]);
                     self.drain();
                 }
@@ -107,7 +124,6 @@ impl Serving {
 
     fn handle(&mut self, input: Input) {
         match input {
-            Input::Console(characters) => self.engine.handle_console(&characters),
             Input::Machine(status, event) => {
                 self.engine.handle_machine(host::now(), status, &event);
             }
@@ -140,9 +156,15 @@ impl Serving {
                     let _ = self.machine.send(machine::Input::Break);
                 }
                 Request::Console(characters) => {
-                    if self.console.try_send(console::Input::Characters(characters)).is_err() {
+                    if self.console.keys.try_send(characters).is_err() {
                         error!("characters for the serial port are lost: its inbox is full");
                     }
+                }
+                Request::Flush => {
+                    let _ = self.console.inbox.send(console::Input::Flush);
+                }
+                Request::Watch(watch) => {
+                    let _ = self.console.inbox.send(console::Input::Watch(watch));
                 }
             }
         }

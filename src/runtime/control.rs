@@ -6,14 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::console::From;
 use crate::control::{Link, Request, Response, Status};
 use crate::plan::NetworkPlan;
-use crate::runtime::{bmc, machine, network};
+use crate::runtime::{bmc, console, machine, network, viewers};
 
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -32,6 +34,24 @@ pub(super) struct About {
     pub(super) network: NetworkPlan,
 }
 
+/// Whom to ask.
+#[derive(Clone)]
+pub(super) struct Owners {
+    pub(super) about: About,
+    pub(super) bmc: mpsc::Sender<bmc::Input>,
+    pub(super) machine: mpsc::UnboundedSender<machine::Input>,
+    pub(super) network: mpsc::UnboundedSender<network::Input>,
+    pub(super) console: console::Port,
+}
+
+/// A connection that has asked for the console.
+struct Attached {
+    read: BufReader<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+    from: From,
+    read_only: bool,
+}
+
 /// Opens the socket, for this user only.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
@@ -40,24 +60,21 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-pub(super) async fn serve(
-    listener: UnixListener,
-    about: About,
-    bmc: mpsc::Sender<bmc::Input>,
-    machine: mpsc::UnboundedSender<machine::Input>,
-    network: mpsc::UnboundedSender<network::Input>,
-) {
+pub(super) async fn serve(listener: UnixListener, owners: Owners) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors: they come back when clients go.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (about, bmc, machine) = (about.clone(), bmc.clone(), machine.clone());
-        let network = network.clone();
+        let owners = owners.clone();
         tokio::task::spawn_local(async move {
-            match timeout(PATIENCE, answer(stream, about, bmc, machine, network)).await {
-                Ok(Ok(())) => {}
+            let console = owners.console.clone();
+            match timeout(PATIENCE, answer(stream, owners)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(Attached { read, write, from, read_only }))) => {
+                    viewers::watch(read, write, &console, from, read_only).await;
+                }
                 Ok(Err(error)) => debug!(%error, "control connection"),
                 Err(_) => debug!("control connection: too slow"),
             }
@@ -65,17 +82,19 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    stream: UnixStream,
-    about: About,
-    bmc: mpsc::Sender<bmc::Input>,
-    machine: mpsc::UnboundedSender<machine::Input>,
-    network: mpsc::UnboundedSender<network::Input>,
-) -> io::Result<()> {
+async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attached>> {
+    let Owners { about, bmc, machine, network, .. } = owners;
     let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
     let mut line = String::new();
-    BufReader::new(read).take(MAX_REQUEST).read_line(&mut line).await?;
+    (&mut read).take(MAX_REQUEST).read_line(&mut line).await?;
+    let mut attached = None;
     let response = match serde_json::from_str(&line) {
+        Ok(Request::Console { read_only, history }) => {
+            attached = Some((if history { From::History } else { From::Now }, read_only));
+            Some(Response::Accepted)
+        }
+        Ok(Request::Break) => machine.send(machine::Input::Break).ok().map(|()| Response::Accepted),
         Ok(Request::Status) => status(about, &bmc, &machine, &network).await.map(Response::Status),
         Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
         Ok(Request::Power { request }) => power(request, &machine).await,
@@ -84,7 +103,8 @@ async fn answer(
     let response = response.unwrap_or_else(|| Response::Refused("the program is stopping".into()));
     let mut line = serde_json::to_vec(&response)?;
     line.push(b'\n');
-    write.write_all(&line).await
+    write.write_all(&line).await?;
+    Ok(attached.map(|(from, read_only)| Attached { read, write, from, read_only }))
 }
 
 async fn power(

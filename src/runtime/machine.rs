@@ -88,7 +88,7 @@ struct Running {
 /// The tasks that it talks to.
 pub(super) struct Others {
     pub(super) bmc: mpsc::Sender<bmc::Input>,
-    pub(super) console: mpsc::Sender<console::Input>,
+    pub(super) serials: Vec<console::Port>,
     pub(super) network: mpsc::UnboundedSender<network::Input>,
 }
 
@@ -104,8 +104,9 @@ struct Machine {
     last_failure: Option<String>,
     sender: mpsc::UnboundedSender<Input>,
     bmc: mpsc::Sender<bmc::Input>,
-    console: mpsc::Sender<console::Input>,
-    /// For the BMC, in order; its inbox may be full of console output.
+    /// The serial ports.
+    serials: Vec<console::Port>,
+    /// For the BMC, in order; its inbox may be full.
     reports: VecDeque<(Status, Event)>,
     /// The program is to end: what follows is not what the machine was told to be.
     ending: bool,
@@ -120,7 +121,7 @@ pub(super) async fn run(
     sender: mpsc::UnboundedSender<Input>,
     others: Others,
 ) {
-    let Others { bmc, console, network } = others;
+    let Others { bmc, serials, network } = others;
     let mut children = match signal(SignalKind::child()) {
         Ok(children) => children,
         Err(error) => {
@@ -143,7 +144,7 @@ pub(super) async fn run(
         last_failure: None,
         sender,
         bmc,
-        console,
+        serials,
         reports: VecDeque::new(),
         done: false,
     };
@@ -373,8 +374,9 @@ impl Machine {
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));
         };
-        // The serial port first: the firmware's first byte is on its way.
-        let _ = self.console.send(console::Input::Attach(process.console)).await;
+        for (port, stream) in self.serials.iter().zip(process.serials) {
+            let _ = port.inbox.send(console::Input::Attach(stream));
+        }
         let qmp = Qmp::connect(process.qmp, deliver)
             .map_err(|error| format!("QEMU's monitor cannot be used: {error}"))?;
         tokio::task::spawn_local(pass_on(number, process.output, self.sender.clone()));

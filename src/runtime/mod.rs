@@ -4,12 +4,13 @@
 //!            datagrams                    requests             QMP, signals, exits
 //!   UDP ◀──────────────▶ bmc ─────────────────────────▶ machine ◀──────────────▶ QEMU
 //!                       ▲   ▲ ◀──────── status, events ────┘ │
-//!              queries  │   │ console bytes                  │ serial port of each new process
+//!              queries  │   │ console bytes                  │ serial ports of each new process
 //!   control.sock ───────┘   └──────────── console ◀──────────┘
+//!                                          │ viewers: console.sock, ctl console, file, stdout
 //! ```
 //!
-//! `bmc` owns the engine, `machine` the power state machine and the process, `console` the serial
-//! port, `network` the interfaces of the NICs, whose carriers it tells `machine`. No task waits for another's answer but `control`, which no client of the BMC depends on.
+//! `bmc` owns the engine, `machine` the power state machine and the process, a `console` for each
+//! serial port its hub, `network` the interfaces of the NICs, whose carriers it tells `machine`. No task waits for another's answer but `control`, which no client of the BMC depends on.
 #![expect(clippy::disallowed_methods, reason = "tasks are started here")]
 
 mod bmc;
@@ -19,6 +20,7 @@ mod machine;
 mod network;
 mod nics;
 mod save;
+mod viewers;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -32,8 +34,11 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::bmc::Config as BmcConfig;
+use crate::console::From;
 use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
+use crate::host::log_file::LogFile;
+use crate::host::timer::Timer;
 use crate::host::udp::Udp;
 use crate::host::{facts, process};
 use crate::plan::Plan;
@@ -87,6 +92,11 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let control = dirs::remove(&control_path)
         .and_then(|()| control::listen(&control_path))
         .map_err(|error| fail(host(key("run_dir"), format!("the control socket: {error}"))))?;
+    let timer =
+        Timer::new().map_err(|error| fail(host(At::Nowhere, format!("no timer: {error}"))))?;
+    let (sol_sender, for_sol) = mpsc::unbounded_channel();
+    let serials = serials(&plan, sol_sender).await.map_err(fail)?;
+    let console = serials[0].clone();
     let signals = || -> io::Result<_> {
         Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     };
@@ -97,7 +107,6 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let engine = BmcConfig::new(&plan, passwords, k_g, lan);
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
-    let (console_sender, console_inbox) = mpsc::channel(console::INBOX);
     let (network_sender, network_inbox) = mpsc::unbounded_channel();
 
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
@@ -114,27 +123,29 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
     let serving = bmc::Serving {
         udp,
+        timer,
         engine,
         save: save_sender,
         inbox: bmc_inbox,
         machine: machine_sender.clone(),
-        console: console_sender.clone(),
+        console: console.clone(),
+        for_sol,
     };
     let serving = tokio::task::spawn_local(bmc::serve(serving));
-    tokio::task::spawn_local(console::run(console_inbox, bmc_sender.clone()));
     let about = control::About {
         name: plan.identity.name.to_string(),
         uuid: plan.identity.uuid.to_string(),
         ipmi_port: plan.ipmi.port,
         network: plan.network.clone(),
     };
-    tokio::task::spawn_local(control::serve(
-        control,
+    let owners = control::Owners {
         about,
-        bmc_sender.clone(),
-        machine_sender.clone(),
-        network_sender.clone(),
-    ));
+        bmc: bmc_sender.clone(),
+        machine: machine_sender.clone(),
+        network: network_sender.clone(),
+        console,
+    };
+    tokio::task::spawn_local(control::serve(control, owners));
     let (settled_sender, settled) = oneshot::channel();
     if let Some(network) = network {
         let machine = machine_sender.clone();
@@ -150,7 +161,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             let _ = machine.send(machine::Input::Request(crate::machine::Request::On, None));
         });
     }
-    let run_dir = plan.run_dir.clone();
+    let clean_up = clean_up(&plan);
     let mut machine = tokio::task::spawn_local(machine::run(
         plan,
         vnc_password,
@@ -159,7 +170,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         machine_sender.clone(),
         machine::Others {
             bmc: bmc_sender.clone(),
-            console: console_sender.clone(),
+            serials: serials.clone(),
             network: network_sender.clone(),
         },
     ));
@@ -169,7 +180,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             _ = terminate.recv() => info!("SIGTERM: stopping"),
             _ = interrupt.recv() => info!("SIGINT: stopping"),
             result = &mut machine => {
-                let _ = timeout(LAST_WORDS, last_words(&console_sender, &bmc_sender)).await;
+                let _ = timeout(LAST_WORDS, last_words(&serials, &bmc_sender)).await;
+                let _ = timeout(LAST_WORDS, farewell(&serials)).await;
                 // With the engine goes the last who could have something to save.
                 serving.abort();
                 let _ = timeout(LAST_WORDS, &mut saving).await;
@@ -179,7 +191,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
                 {
                     warn!("the container's interfaces are not all as they were: the next run puts them back");
                 }
-                clean_up(&run_dir);
+                clean_up();
                 return result.map_err(|error| {
                     fail(host(At::Nowhere, format!("the power machine failed: {error}")))
                 });
@@ -189,14 +201,57 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     }
 }
 
-/// Waits until the console's last characters are where somebody waits for them.
-async fn last_words(
-    console: &mpsc::Sender<console::Input>,
-    bmc: &mpsc::Sender<bmc::Input>,
-) -> Option<()> {
-    let (reply, finished) = oneshot::channel();
-    console.send(console::Input::Finish(reply)).await.ok()?;
-    finished.await.ok()?;
+/// Starts the serial ports with those who watch them from the start.
+async fn serials(
+    plan: &Plan,
+    sol: mpsc::UnboundedSender<console::ForSol>,
+) -> Result<Vec<console::Port>, Finding> {
+    let mut sol = Some(sol);
+    let mut ports = Vec::new();
+    for (number, plan) in plan.serial.ports.iter().enumerate() {
+        let port = console::start(plan.history, sol.take());
+        let gone = || host(At::Nowhere, "the serial ports are not served".to_owned());
+        if let Some(file) = &plan.file {
+            let section = match number.checked_sub(1) {
+                None => "console".to_owned(),
+                Some(index) => format!("serials.{index}"),
+            };
+            let file = LogFile::open(file)
+                .map_err(|error| host(key(&format!("{section}.file")), error.to_string()))?;
+            viewers::write_to_file(port.join(From::Now).await.ok_or_else(gone)?, file);
+        }
+        if plan.stdout {
+            viewers::print(port.join(From::Now).await.ok_or_else(gone)?);
+        }
+        if let Some(path) = &plan.socket {
+            let listener =
+                dirs::remove(path).and_then(|()| control::listen(path)).map_err(|error| {
+                    host(key("run_dir"), format!("the socket {}: {error}", path.display()))
+                })?;
+            tokio::task::spawn_local(viewers::serve(listener, port.clone()));
+        }
+        ports.push(port);
+    }
+    Ok(ports)
+}
+
+/// Waits until the viewers have seen all and have gone.
+async fn farewell(serials: &[console::Port]) {
+    for port in serials {
+        let (reply, gone) = oneshot::channel();
+        if port.inbox.send(console::Input::Farewell(reply)).is_ok() {
+            let _ = gone.await;
+        }
+    }
+}
+
+/// Waits until the serial ports' last characters are where somebody waits for them.
+async fn last_words(serials: &[console::Port], bmc: &mpsc::Sender<bmc::Input>) -> Option<()> {
+    for port in serials {
+        let (reply, finished) = oneshot::channel();
+        port.inbox.send(console::Input::Finish(reply)).ok()?;
+        finished.await.ok()?;
+    }
     let (reply, finished) = oneshot::channel();
     bmc.send(bmc::Input::Finish(reply)).await.ok()?;
     finished.await.ok()
@@ -331,7 +386,13 @@ fn prepare_files(plan: &Plan) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Takes away what would mislead: sockets that nobody serves.
-fn clean_up(run_dir: &Path) {
-    let _ = dirs::remove(&run_dir.join(SOCKET));
+/// What takes away that which would mislead: sockets that nobody serves.
+fn clean_up(plan: &Plan) -> impl Fn() + use<> {
+    let consoles = plan.serial.ports.iter().filter_map(|port| port.socket.clone());
+    let sockets: Vec<PathBuf> = consoles.chain([plan.run_dir.join(SOCKET)]).collect();
+    move || {
+        for socket in &sockets {
+            let _ = dirs::remove(socket);
+        }
+    }
 }

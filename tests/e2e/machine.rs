@@ -342,7 +342,7 @@ impl Machine {
     #[track_caller]
     pub(crate) fn assert_cleaned_up(&self) {
         assert_eq!(self.processes(), [0_u32; 0], "processes that were left behind");
-        for name in ["control.sock", "qmp.sock"] {
+        for name in ["control.sock", "qmp.sock", "console.sock"] {
             assert!(!self.run_dir.join(name).exists(), "{name} was left behind");
         }
     }

@@ -19,6 +19,7 @@ mod boot;
 mod case;
 mod clients;
 mod command;
+mod console;
 mod errors;
 mod files;
 mod freeipmi;

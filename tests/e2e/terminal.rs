@@ -55,6 +55,11 @@ impl Terminal {
         Self { script, keyboard, transcript, reader, seen: 0 }
     }
 
+    /// Process ID of `script`, which has the program as its child.
+    pub(crate) fn id(&self) -> u32 {
+        self.script.id()
+    }
+
     /// What was shown from this byte on.
     fn shown(&self, from: usize) -> Vec<u8> {
         // A copy: a panic that holds the lock would poison it for `drop`.
@@ -125,7 +130,7 @@ impl Terminal {
     /// Kills the program, as a crash would: it says good-bye to nobody.
     pub(crate) fn kill_program(&mut self) {
         let program = wait_for("the terminal's program", SOON, || {
-            processes::children(self.script.id()).first().copied()
+            processes::children(self.id()).first().copied()
         });
         processes::signal(program, Signal::SIGKILL);
         wait_until("the program's end", SOON, || !processes::exists(program));

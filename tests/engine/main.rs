@@ -26,7 +26,7 @@ mod vectors;
 use std::time::Duration;
 
 use console::{Refused, Rig, Session, Suite, admin, login, message, open, setup, v15_datagram};
-use qemu_bmc::bmc::event::Request;
+use qemu_bmc::bmc::event::{Request, Watch};
 use qemu_bmc::machine::boot::{BootTarget, Lifetime, Override};
 use qemu_bmc::machine::{self, Event, Power, StartCause, Status};
 use qemu_bmc::value::BootDevice;
@@ -453,7 +453,9 @@ fn sol_both_ways_in_a_session() {
     let (code, data) = session.command(&mut rig, APP, 0x48, &[1, 1, 0xC6, 0, 0, 0]);
     assert_eq!((code, data.len()), (0, 12), "exactly, or FreeIPMI and ipmitool give up");
     assert_eq!(u16::from_le_bytes([data[8], data[9]]), 6231, "the port that clients see");
-    rig.bmc.handle_console(b"login: ");
+    let watch = Watch::Begin { activation: 1, replay: false };
+    assert_eq!(rig.requests(), [Request::Watch(watch)]);
+    rig.bmc.handle_console(rig.now, 1, b"login: ", false);
     assert_eq!(rig.receive().len(), 0, "not before ipmitool has taken the response");
     rig.pass(Duration::from_millis(100));
     let [datagram] = &rig.receive()[..] else { panic!() };
@@ -462,7 +464,8 @@ fn sol_both_ways_in_a_session() {
     let keys = session.seal(1, b"\x01\x01\x07\0root\r");
     let [datagram] = &rig.exchange(&keys)[..] else { panic!() };
     assert_eq!(session.unseal(datagram), (1, vec![0, 1, 5, 0]), "acknowledged");
-    assert_eq!(rig.requests(), [Request::Console(b"root\r".to_vec())]);
+    let typed = Request::Console(b"root\r".to_vec());
+    assert_eq!(rig.requests(), [typed, Request::Watch(Watch::More)]);
     let brk = session.seal(1, &[2, 0, 0, 0x10]);
     rig.exchange(&brk);
     assert_eq!(rig.requests(), [Request::Break]);
@@ -500,7 +503,7 @@ fn a_dead_console_loses_sol_with_its_session() {
     let mut session = admin(&mut rig);
     assert_eq!(activate(&mut rig, &mut session), 0);
     for _ in 0..61 {
-        rig.bmc.handle_console(b"nobody listens");
+        rig.bmc.handle_console(rig.now, 1, b"nobody listens", false);
         rig.pass(Duration::from_secs(1));
         rig.receive();
     }

@@ -161,7 +161,7 @@ proptest! {
         session.command(&mut rig, 0x06, 0x3B, &[4]);
         session.command(&mut rig, 0x06, 0x48, &[1, 1, 0xC0, 0, 0, 0]);
         for (payload_type, payload) in payloads {
-            rig.bmc.handle_console(b"output");
+            rig.bmc.handle_console(rig.now, 1, b"output", false);
             let datagram = session.seal(payload_type, &payload);
             rig.exchange(&datagram);
             rig.pass(Duration::from_millis(100));

@@ -79,7 +79,8 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     if encrypted && !keys.encrypts() || authenticated && !keys.authenticates() {
         return Err(NO_ENCRYPTION);
     }
-    context.core.sol.activate(context.now, id);
+    let tuning = sol.tuning();
+    context.core.sol.activate(context.now, id, tuning, context.core.sol_replay);
     let mut response = vec![0; 4];
     response.extend(MAX_PAYLOAD.to_le_bytes());
     response.extend(MAX_PAYLOAD.to_le_bytes());

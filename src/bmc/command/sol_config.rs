@@ -65,6 +65,7 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
             return if same { Ok(Vec::new()) } else { Err(CompletionCode::READ_ONLY) };
         }
     }
+    core.sol.tune(core.store.sol.tuning());
     core.changed |= core.store.sol.is_saved_differently(&before);
     Ok(Vec::new())
 }

@@ -1,18 +1,42 @@
 //! SOL against a console in memory, over a link that loses, doubles and reorders.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::console::{From, Hub};
 use crate::wire::sol::HEADER_LEN;
 
 const SESSION: u32 = 7;
+const MS: Duration = Duration::from_millis(1);
+const FIRST_DATA_DELAY: Duration = Duration::from_millis(60);
+const TUNING: Tuning = Tuning {
+    accumulate: Duration::from_millis(5),
+    threshold: 1,
+    retries: 7,
+    interval: Duration::from_millis(200),
+};
 
-fn start() -> (Sol, Instant) {
+fn start_with(tuning: Tuning) -> (Sol, Instant) {
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     let now = Instant::now();
     let mut sol = Sol::default();
-    sol.activate(now, SESSION);
+    sol.activate(now, SESSION, tuning, false);
+    assert_eq!(sol.poll_watch(), Some(Watch::Begin { activation: 1, replay: false }));
+    assert_eq!(sol.poll_watch(), None, "once");
     (sol, now + FIRST_DATA_DELAY)
+}
+
+fn start() -> (Sol, Instant) {
+    start_with(TUNING)
+}
+
+impl Sol {
+    fn console(&mut self, now: Instant, characters: &[u8]) {
+        self.handle_console(now, self.activation, characters, false);
+    }
 }
 
 fn packet(sequence: u8, ack: u8, accepted: u8, data: &[u8]) -> Inbound<'_> {
@@ -22,7 +46,7 @@ fn packet(sequence: u8, ack: u8, accepted: u8, data: &[u8]) -> Inbound<'_> {
 #[test]
 fn nothing_comes_right_after_activation() {
     let (mut sol, now) = start();
-    sol.handle_console(b"boot");
+    sol.console(now - FIRST_DATA_DELAY, b"boot");
     assert_eq!(sol.poll_transmit(now - FIRST_DATA_DELAY), None);
     assert_eq!(sol.poll_timeout(), Some(now));
     let (_, payload) = sol.poll_transmit(now).unwrap();
@@ -32,7 +56,7 @@ fn nothing_comes_right_after_activation() {
 #[test]
 fn unacknowledged_data_is_sent_again_and_again() {
     let (mut sol, mut now) = start();
-    sol.handle_console(b"x");
+    sol.console(now, b"x");
     let (_, first) = sol.poll_transmit(now).unwrap();
     for _ in 0..100 {
         assert_eq!(sol.poll_transmit(now), None);
@@ -47,7 +71,7 @@ fn unacknowledged_data_is_sent_again_and_again() {
 #[test]
 fn a_partial_acknowledgement_leaves_the_rest_for_a_new_packet() {
     let (mut sol, now) = start();
-    sol.handle_console(b"abcdef");
+    sol.console(now, b"abcdef");
     sol.poll_transmit(now).unwrap();
     sol.handle_packet(now, SESSION, 1, &packet(0, 1, 2, b""), true);
     let (_, payload) = sol.poll_transmit(now).unwrap();
@@ -58,13 +82,13 @@ fn a_partial_acknowledgement_leaves_the_rest_for_a_new_packet() {
 fn an_acknowledgement_that_was_overtaken_is_not_taken_for_a_newer_one() {
     let (mut sol, now) = start();
     for sequence in 1..=15 {
-        sol.handle_console(b"x");
+        sol.console(now, b"x");
         sol.poll_transmit(now).unwrap();
         let acknowledgement = packet(sequence, sequence, 1, b"");
         sol.handle_packet(now, SESSION, 100 + u32::from(sequence), &acknowledgement, true);
         sol.poll_transmit(now);
     }
-    sol.handle_console(b"new");
+    sol.console(now, b"new");
     let (_, payload) = sol.poll_transmit(now).unwrap();
     assert_eq!(payload[0], 1, "the numbers begin again");
     sol.handle_packet(now, SESSION, 99, &packet(0, 1, 1, b""), true);
@@ -87,12 +111,94 @@ fn key_strokes_are_acknowledged_and_repetitions_are_not_typed_twice() {
 }
 
 #[test]
-fn without_room_nothing_is_accepted_and_nothing_is_lost() {
+fn without_room_an_acknowledgement_waits_for_it() {
     let (mut sol, now) = start();
     assert_eq!(sol.handle_packet(now, SESSION, 1, &packet(1, 0, 0, b"ls"), false).characters, b"");
+    assert!(sol.wants_room());
+    assert_eq!(sol.poll_transmit(now), None);
+    let again = sol.handle_packet(now, SESSION, 2, &packet(1, 0, 0, b"ls"), false);
+    assert_eq!((again.characters, sol.poll_transmit(now)), (&b""[..], None));
+    assert_eq!(sol.handle_room(), Some(b"ls".to_vec()));
+    assert_eq!(sol.handle_room(), None, "once");
+    assert_eq!(sol.poll_transmit(now), Some((SESSION, vec![0, 1, 2, 0])));
+}
+
+#[test]
+fn without_room_for_long_nothing_is_accepted_and_nothing_is_lost() {
+    let (mut sol, now) = start();
+    sol.handle_packet(now, SESSION, 1, &packet(1, 0, 0, b"ls"), false);
+    let now = sol.poll_timeout().unwrap();
     assert_eq!(sol.poll_transmit(now), Some((SESSION, vec![0, 1, 0, 0])));
+    assert!(!sol.wants_room());
     // ipmitool sends the rest with a new sequence number.
     assert_eq!(sol.handle_packet(now, SESSION, 2, &packet(2, 0, 0, b"ls"), true).characters, b"ls");
+}
+
+#[test]
+fn characters_wait_for_the_threshold_or_the_interval() {
+    let (mut sol, now) = start_with(Tuning { accumulate: 50 * MS, threshold: 4, ..TUNING });
+    sol.console(now, b"abc");
+    assert_eq!(sol.poll_transmit(now), None);
+    assert_eq!(sol.poll_timeout(), Some(now + 50 * MS));
+    sol.console(now + MS, b"d");
+    assert_eq!(sol.poll_transmit(now + MS).unwrap().1, b"\x01\0\0\0abcd");
+    sol.console(now + 2 * MS, b"e");
+    sol.handle_packet(now + 2 * MS, SESSION, 1, &packet(0, 1, 4, b""), true);
+    assert_eq!(sol.poll_transmit(now + 2 * MS), None);
+    assert_eq!(sol.poll_transmit(sol.poll_timeout().unwrap()).unwrap().1, b"\x02\0\0\0e");
+}
+
+#[test]
+fn a_nack_suspends_until_an_acknowledgement() {
+    let (mut sol, now) = start();
+    sol.console(now, b"abc");
+    sol.poll_transmit(now).unwrap();
+    let nack = Inbound { operation: operation::NACK, ..packet(0, 1, 1, b"") };
+    sol.handle_packet(now, SESSION, 1, &nack, true);
+    assert_eq!(sol.poll_transmit(now), None);
+    let resume = packet(0, 1, 1, b"");
+    sol.handle_packet(now + MS, SESSION, 2, &resume, true);
+    assert_eq!(sol.poll_transmit(now + MS).unwrap().1, b"\x02\0\0\0bc");
+}
+
+#[test]
+fn a_pause_and_the_flushes_are_heeded() {
+    let (mut sol, now) = start();
+    let operate = |operation| Inbound { operation, ..packet(0, 0, 0, b"") };
+    sol.handle_packet(now, SESSION, 1, &operate(operation::CTS_PAUSE), true);
+    sol.console(now, b"old");
+    assert_eq!((sol.poll_transmit(now), sol.poll_timeout()), (None, None));
+    sol.handle_packet(
+        now,
+        SESSION,
+        2,
+        &operate(operation::CTS_PAUSE | operation::FLUSH_OUTBOUND),
+        true,
+    );
+    sol.console(now, b"new");
+    let flush = operate(operation::FLUSH_INBOUND);
+    assert!(sol.handle_packet(now, SESSION, 3, &flush, true).flush);
+    assert_eq!(sol.poll_transmit(now).unwrap().1, b"\x01\0\0\0new");
+}
+
+#[test]
+fn the_hub_is_asked_for_more_while_little_is_there_and_told_of_the_end() {
+    let (mut sol, now) = start();
+    sol.console(now, b"some");
+    assert_eq!(sol.poll_watch(), Some(Watch::More));
+    sol.console(now, &[b'.'; 4096]);
+    assert_eq!(sol.poll_watch(), None, "enough");
+    sol.deactivate(SESSION);
+    assert_eq!(sol.poll_watch(), Some(Watch::Leave));
+    assert_eq!(sol.poll_watch(), None);
+    sol.activate(now, SESSION, TUNING, true);
+    assert_eq!(sol.poll_watch(), Some(Watch::Begin { activation: 2, replay: true }));
+    sol.handle_console(now, 1, b"of the one before", false);
+    assert!(sol.active.as_ref().unwrap().outbound.is_empty());
+    assert!(!sol.is_delivered(), "there may be more");
+    sol.console(now, b"");
+    assert!(sol.is_delivered());
+    assert_eq!(sol.poll_watch(), None, "there is no more");
 }
 
 #[test]
@@ -102,7 +208,7 @@ fn only_the_owner_is_heard_and_it_is_told_when_it_loses_sol() {
     sol.deactivate(8);
     assert_eq!(sol.poll_transmit(now), Some((SESSION, vec![0, 0, 0, status::DEACTIVATING])));
     assert_eq!(sol.owner(), None);
-    sol.activate(now, SESSION);
+    sol.activate(now, SESSION, TUNING, false);
     sol.deactivate(SESSION);
     assert_eq!(sol.poll_transmit(now), None);
 }
@@ -117,20 +223,22 @@ fn break_is_sent_once() {
 }
 
 #[test]
-fn a_console_that_does_not_read_costs_bounded_memory() {
+fn what_was_skipped_is_told() {
     let (mut sol, now) = start();
-    sol.handle_console(b"first");
-    sol.poll_transmit(now).unwrap();
-    for _ in 0..3 * OUTBOUND_LIMIT / 4096 {
-        sol.handle_console(&[b'.'; 4096]);
-    }
-    sol.handle_console(b"last");
-    assert!(sol.active.as_ref().unwrap().outbound.len() <= OUTBOUND_LIMIT);
-    let now = sol.poll_timeout().unwrap();
-    let (_, again) = sol.poll_transmit(now).unwrap();
-    assert_eq!(&again[HEADER_LEN..], b"first", "what was in flight is repeated as it was");
+    sol.console(now, b"first");
+    let (_, first) = sol.poll_transmit(now).unwrap();
+    sol.handle_console(now, 1, b"last", true);
+    let (_, again) = sol.poll_transmit(sol.poll_timeout().unwrap()).unwrap();
+    assert_eq!(
+        again[HEADER_LEN..],
+        first[HEADER_LEN..],
+        "what was in flight is repeated as it was"
+    );
     assert_eq!(again[3], status::TRANSMIT_OVERRUN);
 }
+
+/// After this, the console sends again.
+const RESEND: Duration = Duration::from_millis(100);
 
 /// A console as ipmitool is one: acknowledges all it gets, shows a sequence number once, sends one
 /// packet at a time until it is acknowledged.
@@ -163,9 +271,8 @@ impl Console {
 
     fn transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
         let (ack, accepted) = self.ack.take().unwrap_or_default();
-        let resend = Duration::from_millis(100);
         let (sequence, data) = match &mut self.flight {
-            Some((sequence, data, sent)) if now >= *sent + resend => {
+            Some((sequence, data, sent)) if now >= *sent + RESEND => {
                 *sent = now;
                 (*sequence, data.clone())
             }
@@ -184,6 +291,134 @@ impl Console {
     }
 }
 
+/// A link that loses, doubles and delays, each packet by itself.
+struct Link {
+    state: u64,
+    /// In percent.
+    loss: u64,
+    /// Longest delay.
+    delay: u64,
+    /// Count of packets sent, and those under way: when they arrive, their number, what they are.
+    sent: u32,
+    way: Vec<(Instant, u32, Vec<u8>)>,
+    lost: usize,
+}
+
+impl Link {
+    fn new(seed: u64, loss: u64, delay: u64) -> Self {
+        Self { state: seed, loss, delay, sent: 0, way: Vec::new(), lost: 0 }
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.state >> 33) % below
+    }
+
+    fn send(&mut self, now: Instant, payload: &[u8]) {
+        self.sent += 1;
+        for _ in 0..1 + u64::from(self.random(100) < 10) {
+            if self.random(100) < self.loss {
+                self.lost += 1;
+            } else {
+                let at = now + Duration::from_micros(self.random(1000 * self.delay));
+                self.way.push((at, self.sent, payload.to_vec()));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.way.iter().map(|(at, ..)| *at).min()
+    }
+
+    fn arrived(&mut self, now: Instant) -> Vec<(u32, Vec<u8>)> {
+        self.way.sort_by_key(|(at, ..)| *at);
+        self.way
+            .extract_if(.., |(at, ..)| *at <= now)
+            .map(|(_, number, payload)| (number, payload))
+            .collect()
+    }
+}
+
+fn noise(len: usize, factor: usize) -> Vec<u8> {
+    (0..len).map(|index| u8::try_from(((index * factor) ^ (index >> 8)) % 251).unwrap()).collect()
+}
+
+/// Sends so many bytes each way: what has arrived, and what was lost of it on the way.
+fn exchange(
+    out: &[u8],
+    typed: &[u8],
+    seed: u64,
+    loss: u64,
+    delay: u64,
+) -> (Vec<u8>, Vec<u8>, usize) {
+    let (mut sol, mut now) = start();
+    let mut console = Console {
+        shown: Vec::new(),
+        last: 0,
+        to_send: typed.iter().copied().collect(),
+        flight: None,
+        sequence: 0,
+        ack: None,
+    };
+    let (mut down, mut up) = (Link::new(seed, loss, delay), Link::new(!seed, loss, delay));
+    let (mut highest_down, mut seen_up) = (0, std::collections::BTreeSet::new());
+    let mut hub = Hub::new(0);
+    let viewer = hub.attach(From::Now);
+    let mut waits = true;
+    let (mut remaining, mut received) = (out, Vec::new());
+    for _ in 0..2_000_000 {
+        if console.shown.len() == out.len() && received.len() == typed.len() {
+            break;
+        }
+        // The guest talks whenever the hub has less than a little.
+        if hub.behind(viewer) < 4096 {
+            let chunk = remaining.len().min(usize::try_from(down.random(3000)).unwrap());
+            hub.push(&remaining[..chunk]);
+            remaining = &remaining[chunk..];
+        }
+        if waits && let Some(chunk) = hub.take(viewer, 4096) {
+            waits = false;
+            sol.console(now, &chunk.bytes);
+        }
+        if let Some(watch) = sol.poll_watch() {
+            assert_eq!(watch, Watch::More);
+            waits = true;
+        }
+        assert!(sol.active.as_ref().unwrap().outbound.len() < 8192, "bounded");
+        while let Some((_, payload)) = sol.poll_transmit(now) {
+            down.send(now, &payload);
+        }
+        while let Some(payload) = console.transmit(now) {
+            up.send(now, &payload);
+        }
+        for (number, payload) in down.arrived(now) {
+            // The session layer of the console drops what is old.
+            if number > highest_down {
+                highest_down = number;
+                console.receive(&payload);
+            }
+        }
+        for (number, payload) in up.arrived(now) {
+            // Ours takes every number once, in any order.
+            if !seen_up.insert(number) {
+                continue;
+            }
+            let room = up.random(10) > 0;
+            let packet = Inbound::decode(&payload).unwrap();
+            received.extend(sol.handle_packet(now, SESSION, number, &packet, room).characters);
+        }
+        if sol.wants_room() && up.random(2) == 0 {
+            received.extend(sol.handle_room().unwrap());
+        }
+        let resend = console.flight.as_ref().map(|(.., sent)| *sent + RESEND);
+        let soonest = [sol.poll_timeout(), down.next(), up.next(), resend];
+        // Whatever comes next, but not the same moment again and again.
+        let next = soonest.into_iter().flatten().min().unwrap_or(now);
+        now = next.max(now + Duration::from_micros(10));
+    }
+    (console.shown, received, down.lost + up.lost)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -194,88 +429,21 @@ proptest! {
         out_len in 0_usize..20_000,
         in_len in 0_usize..5_000,
         loss in 0_u64..40,
+        delay in 1_u64..60,
     ) {
-        let mut state = seed;
-        let mut random = move |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % below
-        };
-        let (mut sol, mut now) = start();
-        let sent: Vec<u8> = (0..out_len).map(|index| u8::try_from(index * 7 % 251).unwrap()).collect();
-        let typed: Vec<u8> = (0..in_len).map(|index| u8::try_from(index * 11 % 241).unwrap()).collect();
-        let mut console = Console {
-            shown: Vec::new(),
-            last: 0,
-            to_send: typed.iter().copied().collect(),
-            flight: None,
-            sequence: 0,
-            ack: None,
-        };
-        let mut received: Vec<u8> = Vec::new();
-        let mut remaining = &sent[..];
-        let mut down: Vec<(Instant, Vec<u8>)> = Vec::new();
-        let mut up: Vec<(Instant, u32, Vec<u8>)> = Vec::new();
-        let mut session_sequence = 0;
-        let mut highest_down = 0;
-        let mut down_sequence = 0;
-        let mut windows: Vec<u32> = Vec::new();
-        for _ in 0..200_000 {
-            if console.shown.len() == sent.len() && received.len() == typed.len() {
-                break;
-            }
-            now += Duration::from_millis(1);
-            let chunk = remaining.len().min(usize::try_from(random(600)).unwrap());
-            sol.handle_console(&remaining[..chunk]);
-            remaining = &remaining[chunk..];
-            while let Some((_, payload)) = sol.poll_transmit(now) {
-                down_sequence += 1;
-                for _ in 0..1 + u64::from(random(100) < 10) {
-                    if random(100) >= loss {
-                        let mut stamped = down_sequence.to_string().into_bytes();
-                        stamped.push(b':');
-                        stamped.extend(&payload);
-                        down.push((now + Duration::from_millis(random(30)), stamped));
-                    }
-                }
-            }
-            while let Some(payload) = console.transmit(now) {
-                session_sequence += 1;
-                for _ in 0..1 + u64::from(random(100) < 10) {
-                    if random(100) >= loss {
-                        let at = now + Duration::from_millis(random(30));
-                        up.push((at, session_sequence, payload.clone()));
-                    }
-                }
-            }
-            let due: Vec<Vec<u8>> =
-                down.extract_if(.., |(at, _)| *at <= now).map(|(_, payload)| payload).collect();
-            for stamped in due {
-                let colon = stamped.iter().position(|byte| *byte == b':').unwrap();
-                let sequence: u32 =
-                    std::str::from_utf8(&stamped[..colon]).unwrap().parse().unwrap();
-                // The session layer of the console drops what is old.
-                if sequence > highest_down {
-                    highest_down = sequence;
-                    console.receive(&stamped[colon + 1..]);
-                }
-            }
-            let due: Vec<(u32, Vec<u8>)> = up
-                .extract_if(.., |(at, ..)| *at <= now)
-                .map(|(_, sequence, payload)| (sequence, payload))
-                .collect();
-            for (sequence, payload) in due {
-                // Ours takes every number once, in any order.
-                if windows.contains(&sequence) {
-                    continue;
-                }
-                windows.push(sequence);
-                let room = random(10) > 0;
-                let packet = Inbound::decode(&payload).unwrap();
-                let incoming = sol.handle_packet(now, SESSION, sequence, &packet, room);
-                received.extend(incoming.characters);
-            }
-        }
-        prop_assert!(console.shown == sent, "to the console: {} of {}", console.shown.len(), sent.len());
+        let (sent, typed) = (noise(out_len, 7), noise(in_len, 11));
+        let (shown, received, _) = exchange(&sent, &typed, seed, loss, delay);
+        prop_assert!(shown == sent, "to the console: {} of {}", shown.len(), sent.len());
         prop_assert!(received == typed, "from the console: {} of {}", received.len(), typed.len());
     }
+}
+
+#[test]
+fn a_mebibyte_each_way_arrives_over_a_link_that_loses_three_of_ten() {
+    let (sent, typed) = (noise(1 << 20, 7), noise(1 << 20, 11));
+    let (shown, received, lost) = exchange(&sent, &typed, 1, 30, 5);
+    assert!(lost > 2000, "it was not bad enough: {lost}");
+    assert_eq!((shown.len(), received.len()), (sent.len(), typed.len()));
+    assert_eq!(Sha256::digest(shown), Sha256::digest(sent));
+    assert_eq!(Sha256::digest(received), Sha256::digest(typed));
 }

@@ -1,7 +1,10 @@
 //! SOL configuration parameters (v2.0 table 26-5).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use crate::bmc::sol::Tuning;
 use crate::wire::code::Privilege;
 
 /// 115.2 kbit/s.
@@ -61,6 +64,18 @@ impl SolConfig {
     pub(in crate::bmc) fn is_saved_differently(&self, before: &Self) -> bool {
         let Self { set_in_progress_by, volatile_bit_rate, .. } = *before;
         Self { set_in_progress_by, volatile_bit_rate, ..self.clone() } != *before
+    }
+
+    /// What it says of packets.
+    #[must_use]
+    pub(in crate::bmc) fn tuning(&self) -> Tuning {
+        let ms = |count: u8, unit| Duration::from_millis(u64::from(count) * unit);
+        Tuning {
+            accumulate: ms(self.accumulate_interval_5ms, 5),
+            threshold: self.send_threshold.into(),
+            retries: self.retry_count,
+            interval: ms(self.retry_interval_10ms, 10),
+        }
     }
 
     /// Whether a session with this privilege may have SOL.

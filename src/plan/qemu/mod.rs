@@ -27,8 +27,8 @@ use crate::value::{BootDevice, ImageFormat, MacAddr};
 
 /// File descriptor at which QEMU finds our private QMP connection.
 pub const QMP_FD: i32 = 3;
-/// File descriptor at which QEMU finds the serial console.
-pub const CONSOLE_FD: i32 = 4;
+/// File descriptors at which QEMU finds the serial ports, the console first.
+pub const SERIAL_FDS: [i32; 3] = [4, 7, 8];
 /// File descriptor at which QEMU finds the TPM emulator.
 pub const TPM_FD: i32 = 5;
 /// File descriptor at which the TPM emulator finds QEMU.
@@ -36,7 +36,7 @@ pub const SWTPM_FD: i32 = 3;
 /// File descriptor at which QEMU finds the listening socket for the user's own tools.
 pub const USER_QMP_FD: i32 = 6;
 /// The first file descriptor of a file that QEMU may not open itself.
-const FIRST_FILE_FD: i32 = 7;
+const FIRST_FILE_FD: i32 = 9;
 /// The file descriptor of the first queue of the first TAP device; the others follow. Beyond those of
 /// files.
 pub const FIRST_TAP_FD: i32 = 256;
@@ -66,6 +66,8 @@ pub struct QemuPlan {
     pub swtpm: Option<Swtpm>,
     /// The graphical console, unless it is off.
     pub vnc: Option<Vnc>,
+    /// Number of serial ports.
+    pub serial_ports: usize,
     /// The machine runs on KVM.
     pub kvm: bool,
     switches: Vec<Switch>,
@@ -134,6 +136,7 @@ impl QemuPlan {
             user_qmp: profile.run_dir.join(USER_QMP_SOCKET),
             swtpm: None,
             vnc: profile.vnc.clone(),
+            serial_ports: 1 + profile.serials.len(),
             kvm: match profile.machine.accel {
                 Accel::Auto => facts.kvm == Access::Usable,
                 Accel::Kvm => true,
@@ -299,15 +302,14 @@ impl QemuPlan {
     }
 
     fn serial(&mut self) {
-        self.list(
-            "-chardev",
-            [
-                ("", "socket".to_owned()),
-                ("id", CONSOLE_CHARDEV.into()),
-                ("fd", CONSOLE_FD.to_string()),
-            ],
-        );
-        self.text("-serial", format!("chardev:{CONSOLE_CHARDEV}"));
+        for (number, fd) in SERIAL_FDS.into_iter().enumerate().take(self.serial_ports) {
+            let id = format!("console{number}");
+            self.list(
+                "-chardev",
+                [("", "socket".to_owned()), ("id", id.clone()), ("fd", fd.to_string())],
+            );
+            self.text("-serial", format!("chardev:{id}"));
+        }
     }
 
     /// Ours on an inherited descriptor, and one for the user's tools, because a QMP socket serves
@@ -414,8 +416,8 @@ struct Form<'a> {
     /// Program.
     binary: &'a Path,
     /// Arguments of an ordinary start. Descriptors 3 and 4 are the program's QMP connection and the
-    /// serial console, 5 the TPM emulator, 6 the listening QMP socket for the user's own tools, and
-    /// from 7 on the handed files.
+    /// console, 5 the TPM emulator, 6 the listening QMP socket for the user's own tools, 7 and 8
+    /// further serial ports, and from 9 on the handed files.
     argv: Vec<String>,
     /// The user that QEMU and the TPM emulator run as, if it is not the program's.
     run_as: &'a Option<RunAs>,

@@ -3,6 +3,7 @@
 //! One module per noun; each takes its part of the document, and says what is wrong with it and
 //! with what it meets in the others.
 
+mod console;
 mod ipmi;
 mod machine;
 mod network;
@@ -16,7 +17,7 @@ pub use storage::Disk;
 
 use crate::profile::diagnostic::{At, Finding, Severity};
 use crate::profile::document::{
-    Boot, Document, Firmware, FirmwareMode, Identity, Machine, Nic, Power, Tpm,
+    Boot, Console, Document, Firmware, FirmwareMode, Identity, Machine, Nic, Power, Serial, Tpm,
 };
 use crate::profile::layers::Ambient;
 use crate::profile::sources::{Key, Sources};
@@ -63,6 +64,10 @@ pub struct Profile {
     pub tpm: Option<Tpm>,
     /// A random number generator.
     pub rng: bool,
+    /// The first serial port.
+    pub console: Console,
+    /// Further serial ports.
+    pub serials: Vec<Serial>,
     /// The graphical console, unless it is off.
     pub vnc: Option<Vnc>,
     /// The BMC.
@@ -191,6 +196,7 @@ impl Check<'_> {
         if let Some(tpm) = &document.tpm {
             self.path("tpm.binary", &tpm.binary);
         }
+        self.consoles(document);
         let vnc = self.vnc(document);
         let ipmi = self.ipmi(document);
 
@@ -227,6 +233,8 @@ impl Check<'_> {
             spare_nics: document.spare_nics,
             tpm: document.tpm.clone(),
             rng: document.rng,
+            console: document.console.clone(),
+            serials: document.serials.clone(),
             vnc,
             ipmi,
             power: document.power.clone(),

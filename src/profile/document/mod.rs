@@ -4,6 +4,7 @@
 
 mod boot;
 mod cdrom;
+mod console;
 mod disk;
 mod firmware;
 mod identity;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use boot::Boot;
 pub use cdrom::Cdrom;
+pub use console::{Console, Serial};
 pub use disk::{Disk, DiskBus, Overlay};
 pub use firmware::{Firmware, FirmwareMode};
 pub use identity::Identity;
@@ -86,6 +88,11 @@ pub struct Document {
     /// A random number generator (virtio-rng). UEFI's network boot needs one.
     #[schemars(example = false)]
     pub rng: bool,
+    /// The first serial port.
+    pub console: Console,
+    /// Further serial ports, at most two.
+    #[schemars(length(max = 2))]
+    pub serials: Vec<Serial>,
     /// Graphical console.
     pub vnc: Vnc,
     /// The BMC on the network.
@@ -114,6 +121,8 @@ impl Default for Document {
             spare_nics: 4,
             tpm: None,
             rng: true,
+            console: Console::default(),
+            serials: Vec::new(),
             vnc: Vnc::default(),
             ipmi: Ipmi::default(),
             power: Power::default(),

@@ -1,0 +1,76 @@
+//! `[console]` and `[[serials]]`.
+
+use std::path::Path;
+
+use super::Check;
+use crate::profile::document::{Console, Document, Serial};
+use crate::profile::sources::Key;
+
+/// Serial ports of a PC beside the console; Linux looks for no more than these without being told.
+const MOST_SERIALS: usize = 2;
+
+impl Check<'_> {
+    pub(super) fn consoles(&mut self, document: &Document) {
+        let Console { history_kib, file, file_mib, file_count, .. } = &document.console;
+        self.range("console.history_kib", *history_kib, 0, 65536);
+        self.log_file("console", file.as_deref(), *file_mib, *file_count);
+        if document.serials.len() > MOST_SERIALS {
+            let count = document.serials.len();
+            self.error(
+                "serials",
+                format!("{count} serial ports beside the console"),
+                format!("at most {MOST_SERIALS}"),
+            );
+        }
+        for (index, serial) in document.serials.iter().enumerate() {
+            let section = format!("serials.{index}");
+            let Serial { file, file_mib, file_count, socket } = serial;
+            self.log_file(&section, file.as_deref(), *file_mib, *file_count);
+            if file.is_none() && !socket {
+                self.error(
+                    &section,
+                    format!("nobody would see what `{}` says", Key::from(section.as_str())),
+                    "write `socket = true`, or `file = \"…\"`, or both",
+                );
+            }
+        }
+        self.log_files_are_distinct(document);
+    }
+
+    fn log_file(&mut self, section: &str, file: Option<&Path>, mib: u32, count: u32) {
+        let key = |name: &str| format!("{section}.{name}");
+        self.range(&key("file_mib"), mib, 1, 65536);
+        self.range(&key("file_count"), count, 0, 99);
+        if let Some(path) = file {
+            self.path(&key("file"), path);
+            return;
+        }
+        for name in ["file_mib", "file_count"] {
+            let named = Key::from(key(name).as_str());
+            if !self.sources.is_default(&named) {
+                let message = format!("`{named}` is set, and there is no `file`");
+                self.error(&key(name), message, "write `file = \"…\"`, or leave it out");
+            }
+        }
+    }
+
+    /// Two that write to one file would destroy what is in it.
+    fn log_files_are_distinct(&mut self, document: &Document) {
+        let disks = document.disks.iter().enumerate();
+        let disks = disks
+            .filter_map(|(index, disk)| Some((format!("disks[{index}]"), disk.path.as_deref()?)));
+        let mut taken: Vec<(String, &Path)> = disks.collect();
+        let consoles = [("console".to_owned(), document.console.file.as_deref())];
+        let serials = document.serials.iter().enumerate();
+        let serials =
+            serials.map(|(index, serial)| (format!("serials.{index}"), serial.file.as_deref()));
+        for (section, path) in consoles.into_iter().chain(serials) {
+            let Some(path) = path else { continue };
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
+                let message = format!("{} is that of `{other}` as well", path.display());
+                self.error(&format!("{section}.file"), message, "give each a file of its own");
+            }
+            taken.push((Key::from(section.as_str()).to_string(), path));
+        }
+    }
+}

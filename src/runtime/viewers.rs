@@ -1,0 +1,107 @@
+//! Who watches a serial port beside Serial-over-LAN: streams, a file, standard output.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use crate::console::{From, Lines};
+use crate::host::log_file::LogFile;
+use crate::host::stdout;
+use crate::runtime::console::{Port, Watcher};
+
+/// How often a client that will not send any more is looked at: it may have gone.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves a port on a socket.
+pub(super) async fn serve(listener: UnixListener, port: Port) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: they come back when clients go.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let port = port.clone();
+        tokio::task::spawn_local(async move {
+            let (read, write) = UnixStream::into_split(stream);
+            watch(BufReader::new(read), write, &port, From::Now, false).await;
+        });
+    }
+}
+
+/// Shows a port on a stream, and types what comes from there, until either ends.
+pub(super) async fn watch(
+    mut read: BufReader<OwnedReadHalf>,
+    mut write: OwnedWriteHalf,
+    port: &Port,
+    from: From,
+    read_only: bool,
+) {
+    let Some(watcher) = port.join(from).await else { return };
+    let show = async {
+        while let Some(chunk) = watcher.next().await {
+            write.write_all(&chunk.marked()).await?;
+        }
+        Ok(())
+    };
+    let hear = async {
+        let mut buffer = [0; 1024];
+        loop {
+            match read.read(&mut buffer).await? {
+                // It may go on reading.
+                0 => break,
+                _ if read_only => {}
+                len => {
+                    let _ = port.keys.send(buffer[..len].to_vec()).await;
+                }
+            }
+        }
+        while read.get_ref().as_ref().try_write(&[]).is_ok() {
+            sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = show => ended,
+        ended = hear => ended,
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a viewer of the console has gone");
+    }
+}
+
+/// Writes all to a file, in a thread of its own: a slow disk holds up nobody.
+pub(super) fn write_to_file(watcher: Watcher, mut file: LogFile) {
+    let mut failed = false;
+    thread::spawn(move || {
+        while let Some(chunk) = watcher.blocking_next() {
+            match file.write(&chunk.marked()) {
+                Ok(()) => failed = false,
+                Err(error) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        warn!(%error, "a console's file cannot be written");
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Prints all to standard output, in a thread of its own: whoever reads it may stop.
+pub(super) fn print(watcher: Watcher) {
+    thread::spawn(move || {
+        let mut lines = Lines::default();
+        while let Some(chunk) = watcher.blocking_next() {
+            if stdout::write(&lines.push(&chunk.marked())).is_err() {
+                // Nobody reads it any more, nor will.
+                return;
+            }
+        }
+        let _ = stdout::write(&lines.finish());
+    });
+}

@@ -1,0 +1,258 @@
+//! The console beside Serial-over-LAN: `ctl console`, sockets, files, standard output, history.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::command::tool;
+use crate::machine::{Machine, Setup};
+use crate::processes::{self, Signal};
+use crate::terminal::{PROMPT, Terminal};
+use crate::wait::{BOOT, SOON, wait_for, wait_until};
+
+impl Machine {
+    /// `qemu-bmc ctl console …`.
+    fn ctl_console(&self, words: &[&str]) -> Command {
+        let mut command = tool(env!("CARGO_BIN_EXE_qemu-bmc"));
+        command.args(["ctl", "--socket"]).arg(self.run_dir.join("control.sock"));
+        command.arg("console").args(words);
+        command
+    }
+
+    /// The same on a terminal; it is up.
+    #[track_caller]
+    fn console(&self, words: &[&str]) -> Terminal {
+        let mut terminal = Terminal::open(&self.ctl_console(words));
+        terminal.expect("[console of the machine; ~. leaves, ~? helps]\r\n");
+        terminal
+    }
+
+    #[track_caller]
+    fn socket(&self, name: &str) -> Socket {
+        Socket::open(UnixStream::connect(self.run_dir.join(name)).unwrap())
+    }
+}
+
+/// A client of a console's socket, and all that it has got.
+struct Socket {
+    stream: UnixStream,
+    got: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Socket {
+    fn open(stream: UnixStream) -> Self {
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let (mut reader, sink) = (stream.try_clone().unwrap(), Arc::clone(&got));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = reader.read(&mut buffer) {
+                sink.lock().unwrap().extend_from_slice(&buffer[..len]);
+            }
+        });
+        Self { stream, got }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.got.lock().unwrap().clone()).into_owned()
+    }
+
+    #[track_caller]
+    fn expect(&self, text: &str) {
+        wait_until(&format!("`{text}` on the socket"), BOOT, || self.text().contains(text));
+    }
+}
+
+/// How often a text is in another.
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
+
+/// The lines that `seq 1 LAST` prints on a terminal.
+fn numbers(last: u32) -> String {
+    (1..=last).map(|number| format!("{number}\r\n")).collect()
+}
+
+#[test]
+fn a_stopped_viewer_holds_up_neither_the_guest_nor_the_others() {
+    let setup = Setup::demo();
+    let (file, follower) = (setup.dir.path().join("console"), setup.dir.path().join("follower"));
+    let machine = setup.set(format!("console.file={}", file.display())).start();
+    let mut sol = machine.sol();
+    let socket = machine.socket("console.sock");
+    let mut typist = machine.console(&[]);
+    let mut stopped = machine.console(&[]);
+    let following = fs::File::create(&follower).unwrap();
+    let mut reader = machine
+        .ctl_console(&["--read-only"])
+        .stdin(std::process::Stdio::null())
+        .stdout(following)
+        .spawn()
+        .unwrap();
+    machine.power("on");
+    sol.expect_guest();
+    typist.expect_guest();
+    stopped.expect_guest();
+
+    let program = processes::children(stopped.id()).first().copied().unwrap();
+    processes::signal(program, Signal::SIGSTOP);
+    // More than waits for a viewer, and the kernel's buffers.
+    let expected = numbers(250_000);
+    let start = Instant::now();
+    typist.type_line("seq 1 250000");
+    let limit = Duration::from_secs(90);
+    typist.expect("seq 1 250000\r\n");
+    assert!(typist.expect_within(limit, PROMPT) == expected, "ctl console has lost something");
+    let took = start.elapsed();
+    eprintln!("{} bytes from the guest in {took:?}", expected.len());
+    sol.expect("seq 1 250000\r\n");
+    assert!(sol.expect_within(limit, PROMPT) == expected, "SOL has lost something");
+    wait_until("the socket has all", SOON, || socket.text().contains(&expected));
+    for path in [&file, &follower] {
+        let has_all = || fs::read_to_string(path).is_ok_and(|text| text.contains(&expected));
+        wait_until(&format!("{} has all", path.display()), SOON, has_all);
+    }
+
+    // `script` has stopped with its child.
+    for process in [stopped.id(), program] {
+        processes::signal(process, Signal::SIGCONT);
+    }
+    stopped.expect_within(limit, " bytes skipped]\r\n");
+    stopped.expect_within(limit, PROMPT);
+    // All of them are at the same console.
+    assert_eq!(stopped.shell("echo $((6*7*1000))"), "42000\r\n");
+    typist.expect("42000\r\n");
+    sol.expect("42000\r\n");
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+}
+
+#[test]
+fn ctl_console_types_sends_a_break_and_leaves() {
+    let machine = Setup::demo().start();
+    let mut console = machine.console(&[]);
+    machine.ctl(&["power", "on"]).succeeds();
+    console.expect_guest();
+    assert_eq!(console.shell("echo ~/$((6*7*1000))"), "/root/42000\r\n");
+    console.press("~?");
+    console.expect("~.  leave\r\n");
+    console.press("~B");
+    // The break goes another way than what is typed, and may come later.
+    wait_until("the kernel's help on SysRq keys", SOON, || {
+        console.press("h");
+        console.transcript().contains("sysrq: HELP : ")
+    });
+
+    let mut reader = machine.console(&["--read-only", "--history"]);
+    // The history ends with the answer to the break.
+    reader.expect("/root/42000\r\n");
+    reader.expect("sysrq: HELP : ");
+    reader.press("\rnobody\r~.");
+    assert_eq!(reader.end(), 0);
+    console.press("\u{3}");
+    console.expect(PROMPT);
+    console.press("\r~.");
+    assert_eq!(console.end(), 0);
+    assert!(!console.transcript().contains("nobody"));
+}
+
+#[test]
+fn viewers_stay_over_power_cycles_and_see_each_from_its_first_byte() {
+    let setup = Setup::bare();
+    let file = setup.dir.path().join("console");
+    let mut machine = setup
+        .set(format!("console.file={}", file.display()))
+        .set("console.stdout=true")
+        .set("console.sol_replay=true")
+        .start();
+    let socket = machine.socket("console.sock");
+    let ready = "No bootable device.\r\n";
+    for (round, action) in (1..).zip(["on", "cycle", "cycle"]) {
+        machine.power(action);
+        wait_until("the firmware's end", SOON, || count(&socket.text(), ready) == round);
+        machine.wait_on();
+    }
+    let shown = socket.text();
+    assert!(shown.starts_with("\u{1b}c\u{1b}["), "the first byte is cut: {shown:?}");
+    // Nothing is between one machine's last byte and the next one's first.
+    assert_eq!(count(&shown, &format!("{ready}\u{1b}c\u{1b}[")), 2, "{shown:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), shown);
+    machine.expect_log("SeaBIOS (version ");
+    wait_until("it is in the log", SOON, || count(&machine.log(), "\nNo bootable device.\n") == 3);
+    assert!(!machine.log().contains('\u{1b}'), "standard output gets no control sequences");
+
+    // Now that it is silent, all that SOL shows is history.
+    let mut sol = machine.sol();
+    for _ in 0..3 {
+        sol.expect("SeaBIOS (version ");
+        sol.expect(ready);
+    }
+    machine.signal(Signal::SIGTERM);
+    assert_eq!(machine.wait_end(SOON).code(), Some(0));
+    machine.assert_cleaned_up();
+    assert!(!machine.run_dir.join("console.sock").exists());
+}
+
+#[test]
+fn uefi_firmware_is_seen_from_its_first_byte() {
+    let machine = Setup::bare().set("firmware.mode=uefi").start();
+    let socket = machine.socket("console.sock");
+    machine.power("on");
+    socket.expect("BdsDxe: ");
+    let shown = socket.text();
+    assert!(shown.starts_with("\u{1b}["), "the first byte is cut: {:?}", &shown[..40]);
+}
+
+#[test]
+fn nobody_has_to_watch() {
+    let machine = Setup::demo().set("console.history_kib=0").start();
+    machine.power("on");
+    {
+        let mut socket = machine.socket("console.sock");
+        socket.expect(PROMPT);
+        socket.stream.write_all(b"seq 1 20000 && poweroff\r").unwrap();
+        socket.expect("seq 1");
+        // Gone, with the guest in the middle of it.
+        socket.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+    wait_until("the guest has gone on to its end", BOOT, || machine.status()["power"] == "off");
+}
+
+#[test]
+fn further_serial_ports_have_a_socket_and_a_file_that_begins_anew() {
+    let setup = Setup::demo();
+    let file = setup.dir.path().join("serial2");
+    let machine = setup
+        .set(format!(
+            "serials=[{{ socket = true }}, {{ file = \"{}\", file_mib = 1, file_count = 1 }}]",
+            file.display()
+        ))
+        .start();
+    let mut sol = machine.sol();
+    let mut second = machine.socket("serial1.sock");
+    machine.power("on");
+    sol.expect_guest();
+    sol.shell("stty -F /dev/ttyS1 raw -echo; echo to the second > /dev/ttyS1");
+    second.expect("to the second\n");
+    sol.type_line("head -n 1 < /dev/ttyS1");
+    sol.expect("head -n 1 < /dev/ttyS1\r\n");
+    second.stream.write_all(b"from the second\n").unwrap();
+    sol.expect("from the second\r\n");
+    sol.expect(PROMPT);
+
+    sol.type_line("stty -F /dev/ttyS2 raw -echo; seq 1 200000 > /dev/ttyS2");
+    sol.expect("ttyS2\r\n");
+    sol.expect_within(BOOT, PROMPT);
+    let expected: String = (1..=200_000).map(|number| format!("{number}\n")).collect();
+    let older = machine.setup.dir.path().join("serial2.1");
+    let text = wait_for("the third port's files have all", SOON, || {
+        let text = fs::read_to_string(&older).ok()? + &fs::read_to_string(&file).ok()?;
+        (text.len() == expected.len()).then_some(text)
+    });
+    assert!(text == expected, "the files have something else");
+    assert!(fs::metadata(&older).unwrap().len() <= 1 << 20);
+    assert!(!sol.transcript().contains("to the second\r\nto"), "each port by itself");
+}

@@ -145,7 +145,7 @@ impl QemuPlan {
         plan.boot(profile);
         plan.disks(profile, facts);
         plan.cdroms(profile);
-        plan.nics(network);
+        plan.nics(network, profile.boot.first_nic.as_ref());
         plan.tpm(profile, facts);
         plan.entropy(profile);
         plan.serial();

@@ -42,6 +42,12 @@ pub enum Command {
         #[serde(serialize_with = "expose")]
         password: Secret,
     },
+    /// Presses keys on the guest's keyboard, and lets them go.
+    #[serde(rename = "send-key")]
+    SendKey {
+        /// Which.
+        keys: [Key; 1],
+    },
     /// Makes a network back end.
     #[serde(rename = "netdev_add")]
     NetdevAdd(serde_json::Map<String, Value>),
@@ -85,6 +91,14 @@ pub enum Command {
         /// Its value.
         value: Value,
     },
+}
+
+/// A key of the guest's keyboard (QEMU's `KeyValue`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "lowercase")]
+pub enum Key {
+    /// By name, such as `f2`.
+    Qcode(&'static str),
 }
 
 /// For QEMU, whom we tell.
@@ -269,6 +283,10 @@ mod tests {
         assert_eq!(
             text(&command),
             r#"{"execute":"qom-set","arguments":{"path":"/machine/peripheral/disk0","property":"bootindex","value":-1},"id":1}"#
+        );
+        assert_eq!(
+            text(&Command::SendKey { keys: [Key::Qcode("f2")] }),
+            r#"{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"f2"}]},"id":1}"#
         );
     }
 }

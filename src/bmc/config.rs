@@ -36,6 +36,8 @@ pub struct Config {
     pub guid: [u8; 16],
     /// The port that SOL activation names.
     pub advertised_port: u16,
+    /// The machine's firmware is UEFI.
+    pub uefi: bool,
     /// What becomes of the machine when the program starts.
     pub restore: Restore,
     /// The profile says so: a policy that was set over IPMI does not outlive a restart.
@@ -58,6 +60,7 @@ impl Config {
     #[must_use]
     pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>, lan: LanIdentity) -> Self {
         let (identity, power) = (&plan.identity, &plan.power);
+        let uefi = plan.qemu.nvram.is_some();
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
@@ -80,6 +83,7 @@ impl Config {
             k_g,
             guid,
             advertised_port: plan.advertised_port,
+            uefi,
             restore: power.restore,
             restore_declared: power.restore_declared,
             name: identity.name.to_string(),

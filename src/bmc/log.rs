@@ -131,7 +131,7 @@ impl Core {
                 let cycle = status.operation == Some(Request::Cycle);
                 self.log_stopped(now, cause, cycle);
             }
-            machine::Event::Changed | machine::Event::BootUsed(_) => {}
+            machine::Event::Changed | machine::Event::Answered | machine::Event::BootUsed(_) => {}
         }
         self.sensors.soft = soft;
         self.check_thresholds(now, None);

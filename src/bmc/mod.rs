@@ -34,7 +34,6 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
-use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::event::Request;
 use crate::bmc::sensors::Sensors;
@@ -80,6 +79,8 @@ struct Core {
     v15: Vec<AuthType>,
     declared_k_g: Option<BmcKey>,
     advertised_port: u16,
+    /// The machine's firmware is UEFI.
+    uefi: bool,
     restore: Restore,
     restore_declared: bool,
     name: String,
@@ -89,11 +90,12 @@ struct Core {
     machine: Status,
     /// The last start was asked for over IPMI.
     started_by_ipmi: bool,
+    /// Power requests that were accepted, and of which the machine has not said that it has them.
+    unanswered: VecDeque<machine::Request>,
     /// A chassis control command was accepted whose effect is still to come.
     commanded: bool,
     /// Why the machine was last started or reset (section 28.11).
     restart_cause: u8,
-    boot: BootOptions,
     sol: Sol,
     /// By Managed System Session ID.
     open_sessions: BTreeMap<u32, Info>,
@@ -140,9 +142,15 @@ impl Core {
         self.store.chassis.restore.unwrap_or(self.restore)
     }
 
+    /// The machine as it will be when it has all that was accepted: what it says may be of before.
+    fn promised(&self) -> Status {
+        self.unanswered.iter().fold(self.machine, |status, request| status.after(*request))
+    }
+
     fn boot_changed(&mut self) {
-        let boot = self.boot.to_override();
+        let boot = self.store.boot.to_override();
         info!(?boot, "boot override");
+        self.changed = true;
         self.requests.push_back(Request::Boot(boot));
     }
 }
@@ -196,17 +204,18 @@ impl Bmc {
                 v15: config.v15,
                 declared_k_g: config.k_g,
                 advertised_port: config.advertised_port,
+                uefi: config.uefi,
                 restore: config.restore,
                 restore_declared: config.restore_declared,
                 name: config.name,
                 asset_tag: config.asset_tag,
+                unanswered: VecDeque::new(),
                 commanded: false,
                 restart_cause: UNKNOWN_CAUSE,
                 lan: config.lan,
                 statistics: Statistics::default(),
                 machine: Status::OFF,
                 started_by_ipmi: false,
-                boot: BootOptions::default(),
                 sol: Sol::default(),
                 open_sessions: BTreeMap::new(),
                 challenges: Challenges::new(),
@@ -267,6 +276,10 @@ impl Bmc {
         self.core.clock.set(now, unix_s);
         if starts {
             self.core.log_start(now);
+            self.core.store.boot.restart_countdown(now);
+            if self.core.store.boot.to_override().is_some() {
+                self.core.boot_changed();
+            }
         }
     }
 
@@ -294,10 +307,13 @@ impl Bmc {
     /// Something happened to the machine.
     pub fn handle_machine(&mut self, now: Instant, status: Status, event: &machine::Event) {
         self.core.machine = status;
+        if *event == machine::Event::Answered {
+            self.core.unanswered.pop_front();
+        }
         self.core.store.chassis.power(now, status.power == Power::On);
         match event {
             machine::Event::Started(cause) => {
-                self.core.boot.countdown = None;
+                self.core.store.boot.countdown = None;
                 let by_ipmi = std::mem::take(&mut self.core.commanded);
                 self.core.started_by_ipmi =
                     by_ipmi && matches!(cause, StartCause::PowerOn | StartCause::PowerCycle);
@@ -306,7 +322,7 @@ impl Bmc {
                 self.core.changed = true;
             }
             machine::Event::BootUsed(used) => {
-                if self.core.boot.used(*used) {
+                if self.core.store.boot.used(*used) {
                     self.core.boot_changed();
                 }
             }
@@ -316,7 +332,7 @@ impl Bmc {
                 self.core.store.watchdog.deadline = None;
                 self.core.changed = true;
             }
-            machine::Event::Changed => {}
+            machine::Event::Changed | machine::Event::Answered => {}
         }
         self.core.log_machine(now, event);
     }
@@ -331,7 +347,7 @@ impl Bmc {
             }
             self.ended(id, &session, "idle for too long");
         }
-        if self.core.boot.expire(now) {
+        if self.core.store.boot.expire(now) {
             self.core.boot_changed();
         }
         if self.core.store.watchdog.expire(now) {
@@ -385,7 +401,7 @@ impl Bmc {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let watchdog = self.core.store.watchdog.deadline;
         let sol = self.core.sol.poll_timeout();
-        [self.sessions.next_expiry(), sol, self.core.boot.countdown, watchdog]
+        [self.sessions.next_expiry(), sol, self.core.store.boot.countdown, watchdog]
             .into_iter()
             .flatten()
             .min()
@@ -504,7 +520,7 @@ impl Bmc {
                     self.ended(id, &session, "the BMC is reset");
                 }
                 self.core.challenges.clear();
-                self.core.boot.set_in_progress_by = None;
+                self.core.store.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
                 self.core.store.channel.forget_volatile();
                 self.core.store.sol.volatile_bit_rate = None;

@@ -131,6 +131,7 @@ impl PowerPlan {
             soft_limit: seconds(self.soft_limit_s),
             soft_force: self.soft_policy == SoftPolicy::Force,
             stop_limit: seconds(self.stop_limit_s),
+            setup_limit: qemu.setup_limit(),
         }
     }
 }

@@ -124,7 +124,7 @@ impl Serving {
     }
 
     /// Passes on all that the engine wants.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(request) = self.engine.poll_request() {
             match request {
                 Request::Power(request) => {

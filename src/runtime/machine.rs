@@ -38,7 +38,7 @@ const KEPT_LINES: usize = 4;
 /// What this task is told.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A power request, and who wants to know what became of it.
+    /// A power request, and who wants to know what became of it; `None`: the BMC.
     Request(Request, Option<oneshot::Sender<Result<(), Refusal>>>),
     /// The boot override has changed.
     Boot(Option<Override>),
@@ -178,17 +178,21 @@ impl Machine {
                     Ok(()) => info!(?request, "power request"),
                     Err(refusal) => warn!(?request, %refusal, "power request refused"),
                 }
-                // The BMC may have accepted it for a state that was over: tell it how things are.
-                self.reports.push_back((self.driver.status(), Event::Changed));
-                if let Some(reply) = reply {
-                    let _ = reply.send(result);
+                let status = self.driver.status();
+                // The BMC does not wait for a reply, but it wants to know.
+                match reply {
+                    None => self.reports.push_back((status, Event::Answered)),
+                    Some(reply) => {
+                        self.reports.push_back((status, Event::Changed));
+                        let _ = reply.send(result);
+                    }
                 }
             }
             Input::Boot(boot) => {
                 self.write_state("boot.device", boot_word(boot));
                 if matches!(boot, Some(Override { target: BootTarget::Setup, .. })) {
-                    warn!(
-                        "the firmware's set-up cannot be entered from outside; the boot order stays"
+                    info!(
+                        "the firmware's set-up is entered when the machine is switched on or cycled, not by a reset"
                     );
                 }
                 self.drive(|driver, effects| driver.handle_boot(boot, effects)).await;
@@ -325,8 +329,8 @@ impl Machine {
         let mut queue = VecDeque::from(effects);
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Spawn(order) => {
-                    if let Err(reason) = self.spawn(&order).await {
+                Effect::Spawn { order, setup } => {
+                    if let Err(reason) = self.spawn(&order, setup).await {
                         let mut more = Vec::new();
                         self.driver.handle_spawn_failed(reason, &mut more);
                         queue.extend(more);
@@ -338,6 +342,7 @@ impl Machine {
                         self.send(command);
                     }
                 }
+                Effect::PressSetupKey => self.send(self.plan.qemu.setup_key()),
                 Effect::Terminate => self.signal(false),
                 Effect::Kill => self.signal(true),
                 Effect::Report(status, event) => self.report(status, event),
@@ -346,11 +351,11 @@ impl Machine {
         }
     }
 
-    async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
+    async fn spawn(&mut self, order: &BootOrder, setup: bool) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
         self.nics.spawned(&self.plan.network);
-        let process = process::spawn(&self.plan.qemu, order, &self.taps)?;
+        let process = process::spawn(&self.plan.qemu, order, setup, &self.taps)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));
@@ -397,7 +402,7 @@ impl Machine {
 
     fn report(&mut self, status: Status, event: Event) {
         match &event {
-            Event::Changed | Event::BootUsed(_) => {}
+            Event::Changed | Event::Answered | Event::BootUsed(_) => {}
             Event::Started(cause) => info!(?cause, "machine started"),
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
                 self.last_failure = Some(how.clone());
@@ -454,7 +459,7 @@ fn write_if_new(
 
 fn boot_word(boot: Option<Override>) -> &'static str {
     match boot.map(|boot| boot.target) {
-        None => "none",
+        None | Some(BootTarget::Default) => "none",
         Some(BootTarget::Device(BootDevice::Network)) => "pxe",
         Some(BootTarget::Device(BootDevice::Disk)) => "disk",
         Some(BootTarget::Device(BootDevice::Cdrom)) => "cdrom",

@@ -106,12 +106,9 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
-    if restores_on {
-        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
-    }
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
-    let serving = bmc::Serving {
+    let mut serving = bmc::Serving {
         udp,
         engine,
         save: save_sender,
@@ -119,6 +116,13 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         machine: machine_sender.clone(),
         console: console_sender.clone(),
     };
+    // The boot override that was kept is for this start already.
+    serving.drain();
+    if restores_on {
+        let (nobody, _) = oneshot::channel();
+        let on = machine::Input::Request(crate::machine::Request::On, Some(nobody));
+        let _ = machine_sender.send(on);
+    }
     let serving = tokio::task::spawn_local(bmc::serve(serving));
     tokio::task::spawn_local(console::run(console_inbox, bmc_sender.clone()));
     let about = control::About {

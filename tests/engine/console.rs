@@ -43,6 +43,7 @@ pub fn config() -> Config {
         k_g: None,
         guid: GUID,
         advertised_port: 6231,
+        uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,
         name: "node1".into(),

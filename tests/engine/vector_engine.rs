@@ -25,6 +25,7 @@ pub fn engine() -> Bmc {
         k_g: None,
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
+        uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,
         name: "node1".into(),

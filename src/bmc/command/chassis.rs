@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::bmc::boot;
 use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, USER, exactly};
 use crate::bmc::event::Request;
@@ -161,23 +163,14 @@ pub(super) fn control(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
         _ => return Err(CompletionCode::INVALID_FIELD),
     };
     let core = &mut context.core;
-    core.machine.admit(request).map_err(|refusal| match refusal {
+    core.promised().admit(request).map_err(|refusal| match refusal {
         Refusal::Busy => CompletionCode::NODE_BUSY,
         Refusal::NotInPresentState => CompletionCode::NOT_IN_PRESENT_STATE,
     })?;
-    core.boot.countdown = None;
+    core.store.boot.restart_countdown(context.now);
     core.commanded = true;
+    core.unanswered.push_back(request);
     core.requests.push_back(Request::Power(request));
-    // The machine will say so itself; until then nobody may slip in a request that conflicts.
-    let changes = match request {
-        machine::Request::On => core.machine.power == Power::Off,
-        machine::Request::Off | machine::Request::Soft => core.machine.power == Power::On,
-        machine::Request::Cycle => true,
-        machine::Request::Reset | machine::Request::Diag => false,
-    };
-    if changes {
-        core.machine.operation = Some(request);
-    }
     Ok(Vec::new())
 }
 
@@ -186,39 +179,49 @@ pub(super) fn set_boot_options(
     context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
+    /// BIOS boot type of parameter 5.
+    const EFI: u8 = 0x20;
     let [selector, value @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
     let core = &mut context.core;
-    let holder = core.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
+    let holder =
+        core.store.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
     match (selector & 0x7F, value) {
         // Only the "parameter valid" bit, which nothing depends on.
         (0..=7, []) => {}
         (0, [state]) => match state & 3 {
-            0 => core.boot.set_in_progress_by = None,
+            0 => core.store.boot.set_in_progress_by = None,
             // Parameters take effect as they are written, so there is nothing to commit.
             2 => {}
             1 if holder.is_none_or(|holder| holder == setter) => {
-                core.boot.set_in_progress_by = Some(setter);
+                core.store.boot.set_in_progress_by = Some(setter);
             }
             1 => return Err(CompletionCode::SET_IN_PROGRESS),
             _ => return Err(CompletionCode::INVALID_FIELD),
         },
-        (1, [selector]) => core.boot.service_partition[0] = *selector,
-        (2, [scan]) => core.boot.service_partition[1] = scan & 0b11,
-        (3, [mask]) => core.boot.keep_valid = mask & 0x1F,
+        (1, [selector]) => core.store.boot.service_partition[0] = *selector,
+        (2, [scan]) => core.store.boot.service_partition[1] = scan & 0b11,
+        (3, [mask]) => {
+            core.store.boot.set_keep_valid(context.now, *mask);
+            core.changed = true;
+        }
         (4, [mask, bits]) => {
-            core.boot.acknowledged = core.boot.acknowledged & !mask | bits & mask;
+            core.store.boot.acknowledged = core.store.boot.acknowledged & !mask | bits & mask;
         }
         (5, flags) => {
-            core.boot.set_flags(context.now, exactly(flags)?);
+            let flags: [u8; 5] = exactly(flags)?;
+            if flags[0] & EFI != 0 && !core.uefi {
+                warn!("a UEFI boot was asked for, and the machine's firmware is BIOS");
+            }
+            core.store.boot.set_flags(context.now, flags);
             core.boot_changed();
         }
-        (6, initiator) => core.boot.initiator = exactly(initiator)?,
+        (6, initiator) => core.store.boot.initiator = exactly(initiator)?,
         (7, [block, bytes @ ..]) => {
             if bytes.len() > boot::MAILBOX_BLOCK {
                 return Err(CompletionCode::LENGTH_INVALID);
             }
-            let block = core.boot.mailbox.get_mut(usize::from(*block));
+            let block = core.store.boot.mailbox.get_mut(usize::from(*block));
             let block = block.ok_or(CompletionCode::OUT_OF_RANGE)?;
             block[..bytes.len()].copy_from_slice(bytes);
         }
@@ -235,7 +238,7 @@ pub(super) fn get_boot_options(
 ) -> Result<Vec<u8>, CompletionCode> {
     let [selector, set, _block] = exactly(data)?;
     let parameter = selector & 0x7F;
-    let boot = &context.core.boot;
+    let boot = &context.core.store.boot;
     let mut response = vec![boot::PARAMETER_VERSION, parameter];
     match parameter {
         0 => {
@@ -244,9 +247,9 @@ pub(super) fn get_boot_options(
             response.push(u8::from(held));
         }
         1 | 2 => response.push(boot.service_partition[usize::from(parameter) - 1]),
-        3 => response.push(boot.keep_valid),
+        3 => response.push(boot.keep_valid()),
         4 => response.extend([0x00, boot.acknowledged]),
-        5 => response.extend(boot.flags),
+        5 => response.extend(boot.flags()),
         6 => response.extend(boot.initiator),
         7 => {
             let block = boot.mailbox.get(usize::from(set)).ok_or(CompletionCode::OUT_OF_RANGE)?;

@@ -5,8 +5,10 @@
 
 pub mod boot;
 pub mod driver;
+mod origin;
 pub mod wires;
 
+pub use origin::Origin;
 use serde::{Deserialize, Serialize};
 
 /// Whether the machine has power: a QEMU process is there.
@@ -91,12 +93,18 @@ impl Status {
 pub enum Event {
     /// A new [`Status`], nothing else.
     Changed,
+    /// A request was accepted, and this is who asked; what comes of it follows.
+    Requested(Request, Origin),
     /// It was started or reset.
     Started(StartCause),
     /// Firmware has taken its boot order, and this one-time override is used up.
     BootUsed(boot::Override),
     /// It went off.
     Stopped(StopCause),
+    /// The guest's kernel has panicked, and the machine runs on.
+    Panicked,
+    /// A watchdog device of the machine's own has run out; QEMU's `WatchdogAction`, such as `reset`.
+    WatchdogExpired(String),
 }
 
 /// Why the machine started to boot.

@@ -109,7 +109,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
     if restores_on {
-        let _ = machine_sender.send(machine::Input::Request(crate::machine::Request::On, None));
+        let (on, policy) = (crate::machine::Request::On, crate::machine::Origin::RestorePolicy);
+        let _ = machine_sender.send(machine::Input::Request(on, Some(policy), None));
     }
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));

@@ -45,6 +45,8 @@ pub fn config() -> Config {
         advertised_port: 6231,
         restore: Restore::AlwaysOn,
         restore_declared: true,
+        cycle_interval_s: 1,
+        cycle_interval_declared: false,
         name: "node1".into(),
         asset_tag: None,
         identity: vector_engine::identity(),

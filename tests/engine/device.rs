@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qemu_bmc::bmc::event::Request;
-use qemu_bmc::machine::{self, Event, Power, StartCause, Status, StopCause};
+use qemu_bmc::machine::{self, Event, Origin, Power, StartCause, Status, StopCause};
 
 use crate::console::{Rig, Session, admin, engine, login};
 use crate::{APP, CHASSIS, ON, switched_on};
@@ -45,6 +45,8 @@ fn the_restart_cause_says_who_it_was() {
     let mut session = administrator(&mut rig);
     let mut cause = |rig: &mut Rig| session.command(rig, CHASSIS, 0x07, &[]).1[0];
     assert_eq!(cause(&mut rig), 0x0);
+    let restored = Event::Requested(machine::Request::On, Origin::RestorePolicy);
+    rig.bmc.handle_machine(rig.now, Status::OFF, &restored);
     switched_on(&mut rig);
     assert_eq!(cause(&mut rig), 0x6, "always restored");
     let started = |rig: &mut Rig, how| {

@@ -16,6 +16,7 @@ mod sensors;
 mod setup;
 mod sol_config;
 mod storage;
+mod story;
 mod suites;
 mod table;
 mod users;

@@ -27,6 +27,8 @@ pub fn engine() -> Bmc {
         advertised_port: 6239,
         restore: Restore::AlwaysOn,
         restore_declared: true,
+        cycle_interval_s: 1,
+        cycle_interval_declared: false,
         name: "node1".into(),
         asset_tag: None,
         identity: identity(),

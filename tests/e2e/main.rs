@@ -38,6 +38,7 @@ mod secrets;
 mod shells;
 mod sol;
 mod stop;
+mod story;
 mod terminal;
 mod user;
 mod vnc;

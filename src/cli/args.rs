@@ -141,6 +141,7 @@ pub(super) enum CtlRequest {
         json: bool,
     },
     /// What has happened to the machine.
+    #[command(after_help = "Example: qemu-bmc ctl sel list")]
     Sel {
         #[command(subcommand)]
         request: SelRequest,

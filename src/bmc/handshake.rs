@@ -132,12 +132,12 @@ impl Bmc {
         }
         // Names are unique, so lookup by name and privilege finds the same user as by name only.
         let Some((id_of_user, user)) = self.core.store.users.by_name(message.name) else {
-            self.core.login_refused(now, (0, message.name), session.peer, "unknown user");
+            self.core.login_refused(now, (0, message.name), session.peer, "refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         let (Some(password), Some(highest)) = (&user.password, self.core.highest(user)) else {
             let user = (id_of_user, message.name);
-            self.core.login_refused(now, user, session.peer, "the user is disabled");
+            self.core.login_refused(now, user, session.peer, "refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         // A table that was changed meanwhile holds, too.
@@ -212,7 +212,7 @@ impl Bmc {
         let password = challenged.password.expose();
         if !challenged.exchange.rakp3_code_is(password, message.auth_code) {
             let user = (challenged.user, name.as_bytes());
-            self.core.login_refused(now, user, from, "wrong password");
+            self.core.login_refused(now, user, from, "refused: wrong password");
             self.sessions.remove(id);
             let status = RakpStatus::INVALID_INTEGRITY_CHECK_VALUE;
             return Ok(Some(refusal(message.tag, status, console_id)));

@@ -203,21 +203,22 @@ impl Core {
         }
     }
 
-    /// Tells log and SEL that somebody cannot log in. `user_id` is 0 if nobody has that name.
+    /// Tells log and SEL what has become of a login that has failed, such as `refused: unknown user`.
+    /// `user_id` is 0 if nobody has that name.
     pub(super) fn login_refused(
         &mut self,
         now: Instant,
         (user_id, name): (u8, &[u8]),
         from: SocketAddr,
-        why: &str,
+        what: &str,
     ) {
         // Invalid username or password (v2.0 table 42-3, sensor type 2Ah).
         const INVALID: u8 = 2;
         let (name, from) = (String::from_utf8_lossy(name), shown(from));
-        warn!(user = %name, %from, "login refused: {why}");
+        warn!(user = %name, %from, "login {what}");
         let Some(withheld) = self.story.refusals.admit(now) else { return };
         let event = SensorEvent::asserted(sensors::SESSION, INVALID);
-        let mut note = format!("user {name:?} from {from}: {why}");
+        let mut note = format!("login of user {name:?} from {from} {what}");
         if withheld > 0 {
             note += &format!("; {withheld} others before it are not in the log");
         }

@@ -180,7 +180,7 @@ impl Bmc {
         let code = packet.auth_code.as_ref();
         if !key.auth_code_is(id, packet.sequence, packet.payload, code) {
             let user = (challenge.user, name.as_bytes());
-            self.core.login_refused(now, user, from, "wrong password");
+            self.core.login_refused(now, user, from, "refused: wrong password");
             // The specification has no code for it, and no client hears an answer that is not
             // authenticated.
             return Err(Drop::AuthCode);

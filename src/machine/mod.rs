@@ -101,7 +101,7 @@ pub enum Event {
     BootUsed(boot::Override),
     /// It went off.
     Stopped(StopCause),
-    /// The guest's kernel has panicked, and the machine runs on.
+    /// The guest's kernel has panicked.
     Panicked,
     /// A watchdog device of the machine's own has run out; QEMU's `WatchdogAction`, such as `reset`.
     WatchdogExpired(String),

@@ -412,7 +412,7 @@ impl Machine {
     fn report(&mut self, status: Status, event: Event) {
         match &event {
             Event::Changed | Event::Requested(..) | Event::BootUsed(_) => {}
-            Event::Panicked => warn!("the guest's kernel has panicked; the machine runs on"),
+            Event::Panicked => warn!("the guest's kernel has panicked"),
             Event::WatchdogExpired(action) => warn!(action, "the machine's own watchdog"),
             Event::Started(cause) => info!(?cause, "machine started"),
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {

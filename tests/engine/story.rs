@@ -212,8 +212,9 @@ fn refused_logins_are_told_and_do_not_fill_the_log() {
         assert_eq!(refused, Some(Refused::Rakp2(0x0D)));
     });
     let invalid = "Session Audit: invalid user name or password";
-    let unknown =
-        format!("{invalid}, user ID 0 (user \"nobody\" from 192.0.2.1:50000: unknown user)");
+    let unknown = format!(
+        "{invalid}, user ID 0 (login of user \"nobody\" from 192.0.2.1:50000 refused: unknown user)"
+    );
     assert_eq!(told, [unknown]);
     // Most consoles find out by themselves that the password is wrong, and go away.
     let told = story(&mut rig, |rig| {

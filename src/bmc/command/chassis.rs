@@ -67,7 +67,7 @@ fn identify(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Completio
         }
     };
     context.core.store.chassis.identify = identify;
-    info!("the chassis identifies itself: {words}, by {}", context.origin());
+    info!("the chassis identifies itself: {words}");
     Ok(Vec::new())
 }
 

@@ -84,7 +84,8 @@ pub(super) fn get_session_challenge(
     let Some((user, key)) = key else {
         let why = if found.is_some() { LONG_PASSWORD } else { "unknown or disabled" };
         let user = (found.map_or(0, |(id, _)| id), name);
-        context.core.login_refused(context.now, user, context.peer, why);
+        let what = format!("refused: {why}");
+        context.core.login_refused(context.now, user, context.peer, &what);
         return Err(INVALID_NAME);
     };
     let (id, string) = context.core.challenge(context.now, context.peer, user, key);

@@ -162,6 +162,11 @@ pub enum Event {
     },
     /// The guest's kernel has panicked and said so.
     GuestPanicked,
+    /// A watchdog device has run out.
+    Watchdog {
+        /// QEMU's `WatchdogAction`, such as `reset`.
+        action: String,
+    },
     /// Any other event, by name.
     Other(String),
 }
@@ -192,11 +197,13 @@ impl Message {
 
 impl Event {
     fn from_parts(name: String, data: EventData) -> Self {
-        let EventData { guest, reason } = data;
+        let EventData { guest, reason, action } = data;
         match name.as_str() {
             "SHUTDOWN" => Self::Shutdown { guest, reason },
             "RESET" => Self::Reset { guest, reason },
-            "GUEST_PANICKED" => Self::GuestPanicked,
+            // The second one when a kernel for the crash takes over (kdump).
+            "GUEST_PANICKED" | "GUEST_CRASHLOADED" => Self::GuestPanicked,
+            "WATCHDOG" => Self::Watchdog { action },
             _ => Self::Other(name),
         }
     }
@@ -236,6 +243,8 @@ struct EventData {
     guest: bool,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    action: String,
 }
 
 #[cfg(test)]
@@ -251,6 +260,12 @@ mod tests {
         let event = r#"{"timestamp": {"seconds": 1795464719, "microseconds": 996423}, "event": "RESET", "data": {"guest": false, "reason": "host-qmp-system-reset"}}"#;
         let reset = Event::Reset { guest: false, reason: "host-qmp-system-reset".into() };
         assert_eq!(Message::decode(event).unwrap(), Message::Event(reset));
+
+        let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_PANICKED", "data": {"action": "run"}}"#;
+        assert_eq!(Message::decode(event).unwrap(), Message::Event(Event::GuestPanicked));
+        let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "WATCHDOG", "data": {"action": "reset"}}"#;
+        let watchdog = Event::Watchdog { action: "reset".into() };
+        assert_eq!(Message::decode(event).unwrap(), Message::Event(watchdog));
 
         let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "NIC_RX_FILTER_CHANGED", "data": {"name": "nic0", "path": "/machine/peripheral/nic0"}}"#;
         let other = Event::Other("NIC_RX_FILTER_CHANGED".into());

@@ -42,6 +42,10 @@ pub struct Config {
     pub restore: Restore,
     /// The profile says so: a policy that was set over IPMI does not outlive a restart.
     pub restore_declared: bool,
+    /// Time off within a power cycle in seconds.
+    pub cycle_interval_s: u32,
+    /// The profile says so, with the same consequence.
+    pub cycle_interval_declared: bool,
     /// The machine's name.
     pub name: String,
     /// The profile's asset tag.
@@ -86,6 +90,8 @@ impl Config {
             uefi,
             restore: power.restore,
             restore_declared: power.restore_declared,
+            cycle_interval_s: power.cycle_interval_s,
+            cycle_interval_declared: power.cycle_interval_declared,
             name: identity.name.to_string(),
             asset_tag: identity.asset_tag.clone(),
             identity: identity.clone(),

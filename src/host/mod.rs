@@ -7,6 +7,7 @@ pub mod facts;
 pub mod lan;
 pub mod macvtap;
 pub mod netlink;
+pub mod nvram;
 pub mod process;
 pub mod qmp;
 pub mod tap;

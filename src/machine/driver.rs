@@ -274,6 +274,10 @@ impl Driver {
                     self.report(Event::Started(cause), effects);
                 }
             }
+            qmp::Event::GuestPanicked => self.report(Event::Panicked, effects),
+            qmp::Event::Watchdog { action } => {
+                self.report(Event::WatchdogExpired(action.clone()), effects);
+            }
             _ => {}
         }
     }

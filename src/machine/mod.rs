@@ -5,8 +5,10 @@
 
 pub mod boot;
 pub mod driver;
+mod origin;
 pub mod wires;
 
+pub use origin::Origin;
 use serde::{Deserialize, Serialize};
 
 /// Whether the machine has power: a QEMU process is there.
@@ -110,14 +112,18 @@ impl Status {
 pub enum Event {
     /// A new [`Status`], nothing else.
     Changed,
-    /// A request of the BMC's has arrived, and was carried out or refused.
-    Answered,
+    /// A request has arrived, and was accepted or refused; what comes of it follows.
+    Requested(Request, Origin, Result<(), Refusal>),
     /// It was started or reset.
     Started(StartCause),
     /// Firmware has taken its boot order, and this one-time override is used up.
     BootUsed(boot::Override),
     /// It went off.
     Stopped(StopCause),
+    /// The guest's kernel has panicked.
+    Panicked,
+    /// A watchdog device of the machine's own has run out; QEMU's `WatchdogAction`, such as `reset`.
+    WatchdogExpired(String),
 }
 
 /// Why the machine started to boot.

@@ -18,7 +18,7 @@ use crate::host::tap::Tap;
 use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
-use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
+use crate::machine::{Event, Origin, Power, Refusal, Request, Status, StopCause};
 use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{Command, Message};
@@ -38,8 +38,8 @@ const KEPT_LINES: usize = 4;
 /// What this task is told.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A power request, and who wants to know what became of it; `None`: the BMC.
-    Request(Request, Option<oneshot::Sender<Result<(), Refusal>>>),
+    /// A power request, who asked, and who waits to be told what became of it. The BMC is told anyway.
+    Request(Request, Origin, Option<oneshot::Sender<Result<(), Refusal>>>),
     /// The boot override has changed.
     Boot(Option<Override>),
     /// The time off within a power cycle has changed.
@@ -163,13 +163,18 @@ pub(super) async fn run(
             } => machine.drive(|driver, effects| driver.handle_timeout(host::now(), effects)).await,
         }
     }
+    // How it ended belongs into the SEL.
+    for (status, event) in machine.reports {
+        let _ = machine.bmc.send(bmc::Input::Machine(status, event)).await;
+    }
 }
 
 impl Machine {
     async fn handle(&mut self, input: Input) {
         match input {
-            Input::Request(request, reply) => {
+            Input::Request(request, origin, reply) => {
                 let mut result = Ok(());
+                let before = self.reports.len();
                 self.drive(|driver, effects| {
                     result = driver.handle_request(host::now(), request, effects);
                 })
@@ -178,14 +183,11 @@ impl Machine {
                     Ok(()) => info!(?request, "power request"),
                     Err(refusal) => warn!(?request, %refusal, "power request refused"),
                 }
-                let status = self.driver.status();
-                // The BMC does not wait for a reply, but it wants to know.
-                match reply {
-                    None => self.reports.push_back((status, Event::Answered)),
-                    Some(reply) => {
-                        self.reports.push_back((status, Event::Changed));
-                        let _ = reply.send(result);
-                    }
+                // Before what has come of it already.
+                let event = Event::Requested(request, origin, result);
+                self.reports.insert(before, (self.driver.status(), event));
+                if let Some(reply) = reply {
+                    let _ = reply.send(result);
                 }
             }
             Input::Boot(boot) => {
@@ -211,7 +213,10 @@ impl Machine {
                 self.tell_of_nics();
             }
             Input::End => {
-                self.ending = true;
+                if !std::mem::replace(&mut self.ending, true) {
+                    let event = Event::Requested(Request::Soft, Origin::End, Ok(()));
+                    self.reports.push_back((self.driver.status(), event));
+                }
                 self.drive(|driver, effects| driver.handle_end(host::now(), effects)).await
             }
             Input::Query(reply) => {
@@ -402,7 +407,9 @@ impl Machine {
 
     fn report(&mut self, status: Status, event: Event) {
         match &event {
-            Event::Changed | Event::Answered | Event::BootUsed(_) => {}
+            Event::Changed | Event::Requested(..) | Event::BootUsed(_) => {}
+            Event::Panicked => warn!("the guest's kernel has panicked"),
+            Event::WatchdogExpired(action) => warn!(action, "the machine's own watchdog"),
             Event::Started(cause) => info!(?cause, "machine started"),
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
                 self.last_failure = Some(how.clone());

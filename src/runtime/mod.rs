@@ -35,7 +35,7 @@ use crate::bmc::Config as BmcConfig;
 use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
 use crate::host::udp::Udp;
-use crate::host::{facts, process};
+use crate::host::{facts, nvram, process};
 use crate::plan::Plan;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
@@ -97,11 +97,13 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (network_sender, network_inbox) = mpsc::unbounded_channel();
 
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
-    if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
-        && let Err(error) = engine.restore(&saved)
-    {
-        let aside = save::set_aside(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?;
-        warn!(%error, kept = %aside.display(), "users and settings are the profile's: the file of what was changed over IPMI is damaged");
+    let damaged = match save::read(&plan.state_dir) {
+        Ok(None) => None,
+        Ok(Some(saved)) => engine.restore(&saved).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = damaged {
+        save::set_aside(&plan.state_dir, &why).map_err(|error| fail(unreadable(&error)))?;
     }
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
@@ -119,9 +121,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     // The boot override that was kept is for this start already.
     serving.drain();
     if restores_on {
-        let (nobody, _) = oneshot::channel();
-        let on = machine::Input::Request(crate::machine::Request::On, Some(nobody));
-        let _ = machine_sender.send(on);
+        let (on, policy) = (crate::machine::Request::On, crate::machine::Origin::RestorePolicy);
+        let _ = machine_sender.send(machine::Input::Request(on, policy, None));
     }
     let serving = tokio::task::spawn_local(bmc::serve(serving));
     tokio::task::spawn_local(console::run(console_inbox, bmc_sender.clone()));
@@ -230,17 +231,9 @@ fn restores_on(plan: &Plan, policy: Restore) -> Result<bool, Finding> {
     match policy {
         Restore::AlwaysOn => Ok(true),
         Restore::AlwaysOff => Ok(false),
-        Restore::Previous => {
-            let path = plan.state_dir.join(machine::LAST_POWER);
-            match std::fs::read_to_string(&path) {
-                Ok(word) => Ok(word.trim() != "off"),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-                Err(error) => Err(host(
-                    key("state_dir"),
-                    format!("the last power state, {}: {error}", path.display()),
-                )),
-            }
-        }
+        Restore::Previous => save::was_on(&plan.state_dir).map_err(|error| {
+            host(key("state_dir"), format!("the last power state cannot be read: {error}"))
+        }),
     }
 }
 
@@ -313,9 +306,12 @@ fn prepare_files(plan: &Plan) -> Result<(), Finding> {
         }
     }
     if let Some(nvram) = &plan.qemu.nvram {
-        dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| {
+        let damaged = nvram::prepare(nvram).map_err(|error| {
             host(key("state_dir"), format!("the UEFI variables cannot be kept: {error}"))
         })?;
+        if let Some(aside) = damaged {
+            warn!(kept = %aside.display(), "the UEFI variables are new ones: their file is damaged, or that of another firmware");
+        }
     }
     Ok(())
 }

@@ -39,6 +39,7 @@ mod secrets;
 mod shells;
 mod sol;
 mod stop;
+mod story;
 mod terminal;
 mod trio;
 mod user;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qemu_bmc::bmc::SelEntry;
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::machine::boot::{BootTarget, Lifetime, Override};
 use qemu_bmc::machine::{Event, StartCause};
@@ -113,6 +114,8 @@ fn boot_flags_outlive_a_restart_of_the_program() {
     let [Request::Boot(Some(boot))] = requests[..] else { panic!("{requests:?}") };
     assert_eq!(boot.target, BootTarget::Device(BootDevice::Cdrom));
     assert_eq!(boot.lifetime, Lifetime::Always);
+    let set = |entry: &SelEntry| entry.event == "system reconfigured";
+    assert_eq!(again.bmc.sel().iter().filter(|entry| set(entry)).count(), 1, "by the user alone");
     let mut session = admin(&mut again);
     session.command(&mut again, APP, 0x3B, &[4]);
     assert_eq!(boot_flags(&mut again, &mut session), [0xC0, 0x14, 0, 0, 0]);

@@ -17,6 +17,7 @@ mod sensors;
 mod setup;
 mod sol_config;
 mod storage;
+mod story;
 mod suites;
 mod table;
 mod users;
@@ -145,7 +146,7 @@ fn privilege_starts_at_user_and_is_raised_within_the_limit() {
     assert_eq!(session.command(&mut rig, APP, 0x3B, &[0]), (0, vec![2]));
     assert_eq!(session.command(&mut rig, APP, 0x3B, &[3]), (0, vec![3]));
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[3]).0, 0);
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::Reset)]);
+    assert_eq!(rig.power_requests(), [machine::Request::Reset]);
     // What no one knows is C1h whatever the level: ipmitool probes at every login.
     let mut session = login(&mut rig, Suite::Three, "user", "user-secret", 0x12).unwrap();
     assert_eq!(session.command(&mut rig, 0x2C, 0x3E, &[0, 2]).0, 0xC1);
@@ -176,8 +177,9 @@ fn power_requests_conflict_or_repeat() {
 /// The machine has all that was asked of it, and this is how it is then.
 fn answered(rig: &mut Rig, status: Status) {
     for request in rig.requests() {
-        if let Request::Power(_) = request {
-            rig.bmc.handle_machine(rig.now, status, &Event::Answered);
+        if let Request::Power(request, origin) = request {
+            let event = Event::Requested(request, origin, Ok(()));
+            rig.bmc.handle_machine(rig.now, status, &event);
         }
     }
 }
@@ -229,7 +231,7 @@ fn a_repeated_request_is_answered_and_not_executed() {
         let (_, response) = session.unseal(answer);
         assert_eq!(session.response(CHASSIS, 0x02, &response), (0, vec![]));
     }
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::Reset)]);
+    assert_eq!(rig.power_requests(), [machine::Request::Reset]);
     // The same operation later, under the next number, is a new request.
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[3]).0, 0);
     assert_eq!(rig.requests().len(), 1);

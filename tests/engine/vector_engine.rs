@@ -28,6 +28,8 @@ pub fn engine() -> Bmc {
         uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,
+        cycle_interval_s: 1,
+        cycle_interval_declared: false,
         name: "node1".into(),
         asset_tag: None,
         identity: identity(),

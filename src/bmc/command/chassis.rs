@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::bmc::boot;
-use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, USER, exactly};
+use crate::bmc::command::{ADMINISTRATOR, Context, Entry, OPERATOR, USER, exactly};
 use crate::bmc::event::Request;
 use crate::bmc::store::chassis::{IDENTIFY, Identify};
+use crate::bmc::story::last_event;
 use crate::machine::{self, Power, Refusal};
 use crate::profile::document::Restore;
 use crate::wire::code::{CompletionCode, NetFn};
@@ -58,11 +59,15 @@ fn identify(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Completio
         [seconds, force] => (Duration::from_secs(seconds.into()), force),
         _ => return Err(CompletionCode::LENGTH_INVALID),
     };
-    context.core.store.chassis.identify = match (force & 1 != 0, interval.is_zero()) {
-        (true, _) => Identify::On,
-        (false, true) => Identify::Off,
-        (false, false) => Identify::Until(context.now + interval),
+    let (identify, words) = match (force & 1 != 0, interval.is_zero()) {
+        (true, _) => (Identify::On, "on".to_owned()),
+        (false, true) => (Identify::Off, "off".to_owned()),
+        (false, false) => {
+            (Identify::Until(context.now + interval), format!("on for {} s", interval.as_secs()))
+        }
     };
+    context.core.store.chassis.identify = identify;
+    info!("the chassis identifies itself: {words}");
     Ok(Vec::new())
 }
 
@@ -87,7 +92,8 @@ fn set_restore_policy(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
 /// Get System Restart Cause (section 28.11).
 fn get_restart_cause(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    Ok(vec![context.core.restart_cause, LAN_CHANNEL])
+    let restart = context.core.story.restart;
+    Ok(vec![restart.cause, restart.channel])
 }
 
 /// Set Front Panel Enables (section 28.6). There is no front panel, and so nobody to disobey.
@@ -138,7 +144,8 @@ pub(super) fn get_status(
         Restore::Previous => 0b01,
         Restore::AlwaysOn => 0b10,
     };
-    let last_event = u8::from(core.started_by_ipmi) << 4 | fault << 3;
+    let fault_event = if core.machine.fault { last_event::POWER_FAULT } else { 0 };
+    let last_event = core.store.chassis.last_event | fault_event;
     // Bit 6: identify can be told; 5 and 4: it is off, for a time, on.
     let chassis = &core.store.chassis;
     let identify = match chassis.identify(context.now) {
@@ -162,15 +169,15 @@ pub(super) fn control(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
         5 => machine::Request::Soft,
         _ => return Err(CompletionCode::INVALID_FIELD),
     };
+    let origin = context.origin();
     let core = &mut context.core;
     core.promised().admit(request).map_err(|refusal| match refusal {
         Refusal::Busy => CompletionCode::NODE_BUSY,
         Refusal::NotInPresentState => CompletionCode::NOT_IN_PRESENT_STATE,
     })?;
     core.store.boot.restart_countdown(context.now);
-    core.commanded = true;
-    core.unanswered.push_back(request);
-    core.requests.push_back(Request::Power(request));
+    core.unanswered.push_back((request, origin.clone()));
+    core.requests.push_back(Request::Power(request, origin));
     Ok(Vec::new())
 }
 
@@ -183,6 +190,7 @@ pub(super) fn set_boot_options(
     const EFI: u8 = 0x20;
     let [selector, value @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
+    let origin = context.origin();
     let core = &mut context.core;
     let holder =
         core.store.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
@@ -213,8 +221,10 @@ pub(super) fn set_boot_options(
             if flags[0] & EFI != 0 && !core.uefi {
                 warn!("a UEFI boot was asked for, and the machine's firmware is BIOS");
             }
+            let before = core.store.boot.to_override();
             core.store.boot.set_flags(context.now, flags);
             core.boot_changed();
+            core.log_boot_set(context.now, before, &origin.to_string());
         }
         (6, initiator) => core.store.boot.initiator = exactly(initiator)?,
         (7, [block, bytes @ ..]) => {

@@ -42,6 +42,14 @@ impl QemuPlan {
         self.text("-uuid", identity.uuid.to_string());
         self.smbios(identity);
         self.list("-rtc", [("base", "utc")]);
+        self.panic();
+    }
+
+    /// The guest's kernel can say that it has panicked, and the machine runs on, as metal does: the
+    /// console shows why, and a kernel that reboots or dumps itself can do so.
+    fn panic(&mut self) {
+        self.json("-device", json!({ "driver": "pvpanic", "id": "pvpanic0" }));
+        self.list("-action", [("panic", "none")]);
     }
 
     fn smp(&mut self, machine: &Machine) {

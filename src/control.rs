@@ -26,6 +26,8 @@ pub enum Request {
     },
     /// Send a break on the console.
     Break,
+    /// What the System Event Log holds.
+    Sel,
     /// Switch power.
     Power {
         /// What to do.
@@ -41,6 +43,8 @@ pub enum Response {
     Status(Status),
     /// To [`Request::Links`].
     Links(Vec<Link>),
+    /// To [`Request::Sel`]: oldest entry first.
+    Sel(Vec<SelEntry>),
     /// The request was accepted.
     Accepted,
     /// It was not; says why.
@@ -72,6 +76,12 @@ pub struct Status {
     pub sol_active: bool,
     /// Datagrams that got no answer since the start.
     pub dropped_datagrams: u64,
+    /// The chassis shows where it is (Chassis Identify).
+    pub identify: bool,
+    /// For how long yet in seconds, if not for ever.
+    pub identify_left_s: Option<u64>,
+    /// What was changed over IPMI, and is not as the profile has it.
+    pub differences: Vec<Difference>,
     /// How the VM's NICs are connected.
     pub links: Vec<Link>,
 }
@@ -107,4 +117,34 @@ pub struct Link {
     pub from_guest_packets: u64,
     /// Packets that came from the guest, and were dropped.
     pub from_guest_dropped: u64,
+}
+
+/// A setting that is not as the profile has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The profile's key, or what it is called where the profile has none.
+    pub setting: String,
+    /// What the profile says, or what holds where it says nothing.
+    pub profile: String,
+    /// What holds now.
+    pub now: String,
+}
+
+/// An entry of the System Event Log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelEntry {
+    /// Record ID.
+    pub id: u16,
+    /// Seconds since 1970 by the log's clock, for records that have a time stamp.
+    pub time_s: Option<u32>,
+    /// The sensor, or what kind of record it is.
+    pub sensor: String,
+    /// The event.
+    pub event: String,
+    /// The state has begun; else it has ended.
+    pub asserted: bool,
+    /// Who it was, or why.
+    pub detail: Option<String>,
+    /// The record as it is, in hexadecimal.
+    pub record: String,
 }

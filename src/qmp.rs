@@ -42,6 +42,12 @@ pub enum Command {
         #[serde(serialize_with = "expose")]
         password: Secret,
     },
+    /// Presses keys on the guest's keyboard, and lets them go.
+    #[serde(rename = "send-key")]
+    SendKey {
+        /// Which.
+        keys: [Key; 1],
+    },
     /// Makes a network back end.
     #[serde(rename = "netdev_add")]
     NetdevAdd(serde_json::Map<String, Value>),
@@ -85,6 +91,14 @@ pub enum Command {
         /// Its value.
         value: Value,
     },
+}
+
+/// A key of the guest's keyboard (QEMU's `KeyValue`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "lowercase")]
+pub enum Key {
+    /// By name, such as `f2`.
+    Qcode(&'static str),
 }
 
 /// For QEMU, whom we tell.
@@ -153,6 +167,11 @@ pub enum Event {
         /// Its ID; parts of devices have none.
         id: Option<String>,
     },
+    /// A watchdog device has run out.
+    Watchdog {
+        /// QEMU's `WatchdogAction`, such as `reset`.
+        action: String,
+    },
     /// Any other event, by name.
     Other(String),
 }
@@ -183,11 +202,13 @@ impl Message {
 
 impl Event {
     fn from_parts(name: String, data: EventData) -> Self {
-        let EventData { guest, reason, device } = data;
+        let EventData { guest, reason, action, device } = data;
         match name.as_str() {
             "SHUTDOWN" => Self::Shutdown { guest, reason },
             "RESET" => Self::Reset { guest, reason },
-            "GUEST_PANICKED" => Self::GuestPanicked,
+            // The second one when a kernel for the crash takes over (kdump).
+            "GUEST_PANICKED" | "GUEST_CRASHLOADED" => Self::GuestPanicked,
+            "WATCHDOG" => Self::Watchdog { action },
             "DEVICE_DELETED" => Self::DeviceDeleted { id: device },
             _ => Self::Other(name),
         }
@@ -229,6 +250,8 @@ struct EventData {
     #[serde(default)]
     reason: String,
     device: Option<String>,
+    #[serde(default)]
+    action: String,
 }
 
 #[cfg(test)]
@@ -244,6 +267,12 @@ mod tests {
         let event = r#"{"timestamp": {"seconds": 1795464719, "microseconds": 996423}, "event": "RESET", "data": {"guest": false, "reason": "host-qmp-system-reset"}}"#;
         let reset = Event::Reset { guest: false, reason: "host-qmp-system-reset".into() };
         assert_eq!(Message::decode(event).unwrap(), Message::Event(reset));
+
+        let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_PANICKED", "data": {"action": "run"}}"#;
+        assert_eq!(Message::decode(event).unwrap(), Message::Event(Event::GuestPanicked));
+        let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "WATCHDOG", "data": {"action": "reset"}}"#;
+        let watchdog = Event::Watchdog { action: "reset".into() };
+        assert_eq!(Message::decode(event).unwrap(), Message::Event(watchdog));
 
         let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "NIC_RX_FILTER_CHANGED", "data": {"name": "nic0", "path": "/machine/peripheral/nic0"}}"#;
         let other = Event::Other("NIC_RX_FILTER_CHANGED".into());
@@ -276,6 +305,10 @@ mod tests {
         assert_eq!(
             text(&command),
             r#"{"execute":"qom-set","arguments":{"path":"/machine/peripheral/disk0","property":"bootindex","value":-1},"id":1}"#
+        );
+        assert_eq!(
+            text(&Command::SendKey { keys: [Key::Qcode("f2")] }),
+            r#"{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"f2"}]},"id":1}"#
         );
     }
 }

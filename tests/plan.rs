@@ -121,7 +121,7 @@ proptest! {
                 qemu_bmc::value::BootDevice::Disk,
                 qemu_bmc::value::BootDevice::Cdrom,
                 qemu_bmc::value::BootDevice::Network,
-            ]);
+            ], false);
             let lines: Vec<String> = plan.qemu.lines().collect();
             prop_assert_eq!(&as_a_shell_reads(&lines.join(" \\\n")), &argv);
             prop_assert!(argv.contains(&cmdline));

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::boot::{BootTarget, Lifetime, Override};
 use crate::value::BootDevice;
 
@@ -20,26 +22,34 @@ const PERSISTENT: u8 = 0x40;
 /// Parameter 3: do not clear the valid bit when the time limit is over.
 const KEEP_ON_TIMEOUT: u8 = 0x08;
 
-/// The parameters that are kept.
-#[derive(Debug, Default)]
+/// The parameters that are kept; what says what to boot outlives a restart of the program.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct BootOptions {
     /// Parameter 0: the session that holds "set in progress".
+    #[serde(skip)]
     pub(super) set_in_progress_by: Option<u32>,
     /// Parameters 1 and 2: which service partition, and whether it was scanned for.
+    #[serde(skip)]
     pub(super) service_partition: [u8; 2],
     /// Parameter 3: on which events the valid bit is *not* cleared.
-    pub(super) keep_valid: u8,
+    keep_valid: u8,
     /// Parameter 4: who has handled the boot information.
+    #[serde(skip)]
     pub(super) acknowledged: u8,
     /// Parameter 5: boot flags.
-    pub(super) flags: [u8; 5],
+    flags: [u8; 5],
     /// Parameter 6: who has set the flags, as that one tells.
+    #[serde(skip)]
     pub(super) initiator: [u8; 9],
     /// Parameter 7: what it leaves for the firmware, in blocks of 16 bytes.
+    #[serde(skip)]
     pub(super) mailbox: [[u8; MAILBOX_BLOCK]; MAILBOX_BLOCKS],
     /// How often the flags were set.
+    #[serde(skip)]
     set: u64,
     /// When the valid bit is cleared, if it was just set and no power command comes.
+    #[serde(skip)]
     pub(super) countdown: Option<Instant>,
 }
 
@@ -47,11 +57,37 @@ impl BootOptions {
     pub(super) fn set_flags(&mut self, now: Instant, flags: [u8; 5]) {
         self.flags = flags;
         self.set += 1;
-        // A persistent choice is for all future boots; a time limit would make that a lie.
-        let limited = flags[0] & VALID != 0
-            && flags[0] & PERSISTENT == 0
-            && self.keep_valid & KEEP_ON_TIMEOUT == 0;
-        self.countdown = limited.then(|| now + VALID_LIMIT);
+        self.restart_countdown(now);
+    }
+
+    /// Parameter 5.
+    pub(super) fn flags(&self) -> [u8; 5] {
+        self.flags
+    }
+
+    pub(super) fn set_keep_valid(&mut self, now: Instant, mask: u8) {
+        self.keep_valid = mask & 0x1F;
+        // FreeIPMI sets it after the flags: it is about those that are there, too.
+        if self.countdown.is_none() || !self.is_limited() {
+            self.restart_countdown(now);
+        }
+    }
+
+    /// Parameter 3.
+    pub(super) fn keep_valid(&self) -> u8 {
+        self.keep_valid
+    }
+
+    /// A power command came, or the program has started: the time limit begins anew.
+    pub(super) fn restart_countdown(&mut self, now: Instant) {
+        self.countdown = self.is_limited().then(|| now + VALID_LIMIT);
+    }
+
+    /// A persistent choice is for all future boots; a time limit would make that a lie.
+    fn is_limited(&self) -> bool {
+        self.flags[0] & VALID != 0
+            && self.flags[0] & PERSISTENT == 0
+            && self.keep_valid & KEEP_ON_TIMEOUT == 0
     }
 
     /// What the flags mean for the next start.
@@ -65,7 +101,8 @@ impl BootOptions {
             0x2 | 0x3 | 0xB => BootTarget::Device(BootDevice::Disk),
             0x5 | 0x8 => BootTarget::Device(BootDevice::Cdrom),
             0x6 => BootTarget::Setup,
-            _ => return None,
+            // None, and what no machine of ours has.
+            _ => BootTarget::Default,
         };
         let lifetime = if bits & PERSISTENT != 0 { Lifetime::Always } else { Lifetime::Once };
         Some(Override { number: self.set, target, lifetime })
@@ -112,11 +149,40 @@ mod tests {
         assert_eq!(once, (Some((pxe, Lifetime::Once)), true));
         let always = set(&mut options, [0xE0, 0x08, 0, 0, 0]);
         assert_eq!(always, (Some((disk, Lifetime::Always)), false));
-        assert_eq!(set(&mut options, [0x80, 0x00, 0, 0, 0]), (None, true));
+        let none = set(&mut options, [0x80, 0x00, 0, 0, 0]);
+        assert_eq!(none, (Some((BootTarget::Default, Lifetime::Once)), true));
         assert_eq!(set(&mut options, [0x00, 0x04, 0, 0, 0]), (None, false), "not valid");
         // Ironic turns the time limit off first.
         options.keep_valid = KEEP_ON_TIMEOUT;
         assert_eq!(set(&mut options, [0x80, 0x04, 0, 0, 0]), (Some((pxe, Lifetime::Once)), false));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn the_time_limit_may_be_lifted_after_the_flags_and_begins_anew_with_a_power_command() {
+        let mut options = BootOptions::default();
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        options.set_flags(start, [0x80, 0x04, 0, 0, 0]);
+        options.restart_countdown(start + 50 * second);
+        assert!(!options.expire(start + 109 * second));
+        // Something else about the flags is no reason to begin anew.
+        options.set_keep_valid(start + 90 * second, 0x01);
+        assert_eq!(options.countdown, Some(start + 110 * second));
+        options.set_keep_valid(start + 90 * second, 0x1F);
+        assert_eq!(options.countdown, None);
+        assert!(!options.expire(start + 999 * second));
+        options.set_keep_valid(start, 0);
+        assert!(options.expire(start + VALID_LIMIT));
+        assert_eq!(options.flags(), [0; 5]);
+    }
+
+    #[test]
+    fn flags_outlive_a_restart() {
+        let mut options = BootOptions { keep_valid: 0x08, ..BootOptions::default() };
+        set(&mut options, [0xE0, 0x08, 1, 2, 3]);
+        let text = serde_json::to_string(&options).unwrap();
+        let read: BootOptions = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.flags, read.keep_valid), ([0xE0, 0x08, 1, 2, 3], 0x08));
     }
 
     #[test]

@@ -38,10 +38,16 @@ pub struct Config {
     pub advertised_port: u16,
     /// Serial-over-LAN begins with the console's history.
     pub sol_replay: bool,
+    /// The machine's firmware is UEFI.
+    pub uefi: bool,
     /// What becomes of the machine when the program starts.
     pub restore: Restore,
     /// The profile says so: a policy that was set over IPMI does not outlive a restart.
     pub restore_declared: bool,
+    /// Time off within a power cycle in seconds.
+    pub cycle_interval_s: u32,
+    /// The profile says so, with the same consequence.
+    pub cycle_interval_declared: bool,
     /// The machine's name.
     pub name: String,
     /// The profile's asset tag.
@@ -60,6 +66,7 @@ impl Config {
     #[must_use]
     pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>, lan: LanIdentity) -> Self {
         let (identity, power, serial) = (&plan.identity, &plan.power, &plan.serial);
+        let uefi = plan.qemu.nvram.is_some();
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
@@ -83,8 +90,11 @@ impl Config {
             guid,
             advertised_port: plan.advertised_port,
             sol_replay: serial.sol_replay,
+            uefi,
             restore: power.restore,
             restore_declared: power.restore_declared,
+            cycle_interval_s: power.cycle_interval_s,
+            cycle_interval_declared: power.cycle_interval_declared,
             name: identity.name.to_string(),
             asset_tag: identity.asset_tag.clone(),
             identity: identity.clone(),

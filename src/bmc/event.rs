@@ -24,8 +24,8 @@ pub enum Watch {
 /// A wish that the engine cannot fulfil itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// An accepted power request.
-    Power(machine::Request),
+    /// An accepted power request, and who made it.
+    Power(machine::Request, machine::Origin),
     /// The boot override has changed.
     Boot(Option<Override>),
     /// Characters for the serial port.

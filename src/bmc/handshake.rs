@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_core::Rng;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::bmc::crypto::{Exchange, SUITES};
 use crate::bmc::session::{
@@ -109,7 +109,7 @@ impl Bmc {
     }
 
     /// RAKP Message 1: RAKP Message 2.
-    pub(super) fn rakp1(&mut self, payload: &[u8]) -> Result<Vec<u8>, Drop> {
+    pub(super) fn rakp1(&mut self, now: Instant, payload: &[u8]) -> Result<Vec<u8>, Drop> {
         let message = Rakp1::decode(payload)?;
         let id = message.managed_session_id;
         let Some(session) = self.sessions.get_mut(id) else {
@@ -132,13 +132,12 @@ impl Bmc {
         }
         // Names are unique, so lookup by name and privilege finds the same user as by name only.
         let Some((id_of_user, user)) = self.core.store.users.by_name(message.name) else {
-            let name = String::from_utf8_lossy(message.name);
-            warn!(user = ?name, from = %shown(session.peer), "login refused: unknown user");
+            self.core.login_refused(now, (0, message.name), session.peer, "refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         let (Some(password), Some(highest)) = (&user.password, self.core.highest(user)) else {
-            let name = String::from_utf8_lossy(message.name);
-            warn!(user = ?name, from = %shown(session.peer), "login refused: the user is disabled");
+            let user = (id_of_user, message.name);
+            self.core.login_refused(now, user, session.peer, "refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         // A table that was changed meanwhile holds, too.
@@ -204,13 +203,16 @@ impl Bmc {
         };
         let name = String::from_utf8_lossy(&challenged.exchange.name).into_owned();
         if message.status != RakpStatus::OK {
-            warn!(user = %name, from = %shown(from), status = ?message.status, "login given up by the console");
+            let user = (challenged.user, name.as_bytes());
+            let why = format!("given up by the console, {:?}: wrong password?", message.status);
+            self.core.login_refused(now, user, from, &why);
             self.sessions.remove(id);
             return Ok(None);
         }
         let password = challenged.password.expose();
         if !challenged.exchange.rakp3_code_is(password, message.auth_code) {
-            warn!(user = %name, from = %shown(from), "login refused: wrong password");
+            let user = (challenged.user, name.as_bytes());
+            self.core.login_refused(now, user, from, "refused: wrong password");
             self.sessions.remove(id);
             let status = RakpStatus::INVALID_INTEGRITY_CHECK_VALUE;
             return Ok(Some(refusal(message.tag, status, console_id)));

@@ -7,8 +7,12 @@ use sha2::{Digest, Sha256};
 use crate::bmc::Core;
 use crate::bmc::sensors::{self, Kind};
 use crate::bmc::store::hex;
-use crate::bmc::store::sel::ENTRY_LEN;
-use crate::machine::{self, Power, Request, StartCause, StopCause};
+use crate::bmc::store::sel::{ALMOST_FULL, ALMOST_FULL_PERCENT, CAPACITY, ENTRY_LEN};
+use crate::bmc::story::{RestartCause, codes};
+use crate::bmc::words::override_words;
+use crate::machine::boot::{BootTarget, Override};
+use crate::machine::{self, Origin, Power, Request, StartCause, StopCause};
+use crate::value::BootDevice;
 
 /// Record type of a system event (v2.0 table 32-1).
 pub(super) const SYSTEM_EVENT_RECORD: u8 = 0x02;
@@ -18,6 +22,8 @@ pub(super) const EVENT_FORMAT: u8 = 0x04;
 const GENERATOR: [u8; 2] = [0x20, 0x00];
 /// Event data 1: there is an OEM code in event data 2 (v2.0 table 29-6).
 const OEM_IN_DATA_2: u8 = 0x80;
+/// Event data 1: there are OEM codes in event data 2 and 3.
+const OEM_IN_DATA_2_AND_3: u8 = 0xA0;
 /// Event data that says nothing.
 pub(super) const UNSPECIFIED: u8 = 0xFF;
 /// Bit of the event type byte: the state has ended.
@@ -30,6 +36,20 @@ mod power_unit {
     pub(super) const INPUT_LOST: u8 = 4;
     pub(super) const DID_NOT_START: u8 = 5;
     pub(super) const FAILURE: u8 = 6;
+}
+
+/// Offsets of Event Logging Disabled (v2.0 table 42-3, sensor type 10h).
+mod logging {
+    pub(super) const FULL: u8 = 4;
+    pub(super) const ALMOST_FULL: u8 = 5;
+}
+
+/// Offsets of System Event and System Boot Initiated (v2.0 table 42-3, sensor types 12h and 1Dh).
+mod system {
+    pub(super) const RECONFIGURED: u8 = 0;
+    pub(super) const OEM_BOOT: u8 = 1;
+    pub(super) const PXE_BOOT: u8 = 3;
+    pub(super) const RESTART: u8 = 7;
 }
 
 /// An event of one of the BMC's sensors.
@@ -60,6 +80,14 @@ impl SensorEvent {
         Self { data: [OEM_IN_DATA_2 | offset, code, third], ..self }
     }
 
+    /// With who did it, as far as two bytes can tell.
+    pub(super) fn by(self, codes: Option<[u8; 2]>) -> Self {
+        match codes {
+            Some([second, third]) => self.with_data(OEM_IN_DATA_2_AND_3, second, third),
+            None => self,
+        }
+    }
+
     /// With event data 2 and 3; `kinds`: upper half of event data 1, which says what they are.
     pub(super) fn with_data(self, kinds: u8, second: u8, third: u8) -> Self {
         Self { data: [kinds | self.data[0], second, third], ..self }
@@ -79,13 +107,30 @@ impl Core {
     pub(super) fn log_record(&mut self, now: Instant, entry: [u8; ENTRY_LEN]) -> u16 {
         let time_s = self.sel_time_s(now);
         self.changed = true;
-        self.store.sel.add(entry, time_s)
+        let before = self.store.sel.len();
+        let id = self.store.sel.add(entry, time_s);
+        let passes = |len| before < len && self.store.sel.len() >= len;
+        // The notice itself takes the last place.
+        if passes(CAPACITY - 1) {
+            self.log_event(now, SensorEvent::asserted(sensors::SEL, logging::FULL));
+        } else if passes(ALMOST_FULL) {
+            let event = SensorEvent::asserted(sensors::SEL, logging::ALMOST_FULL);
+            self.log_event(now, event.with_data(0x30, UNSPECIFIED, ALMOST_FULL_PERCENT));
+        }
+        id
     }
 
-    /// Logs an event of one of the BMC's sensors, unless clients have switched it off.
-    pub(super) fn log_event(&mut self, now: Instant, event: SensorEvent) {
+    /// Logs an event, and beside it in words who did it, or why it came about.
+    pub(super) fn log_noted(&mut self, now: Instant, event: SensorEvent, note: &str) {
+        if let Some(id) = self.log_event(now, event) {
+            self.store.sel.annotate(id, note);
+        }
+    }
+
+    /// Logs an event of one of the BMC's sensors, unless clients have switched it off. Answers its ID.
+    pub(super) fn log_event(&mut self, now: Instant, event: SensorEvent) -> Option<u16> {
         let SensorEvent { sensor: number, deasserted, data } = event;
-        let Some(sensor) = self.sensors.get(number) else { return };
+        let sensor = self.sensors.get(number)?;
         let settings = self.store.sensors.get(&number).copied().unwrap_or_default();
         let enables = settings.enables_of(sensor);
         let state = 1 << (data[0] & 0x0F);
@@ -93,13 +138,14 @@ impl Core {
         if number == sensors::WATCHDOG && !deasserted {
             self.sensors.watchdog = state;
         }
-        if !enables.events || !enables.scanning || enabled & state == 0 {
-            return;
+        let is_off = self.store.device.sel_disabled;
+        if is_off || !enables.events || !enables.scanning || enabled & state == 0 {
+            return None;
         }
-        let Some(sensor) = self.sensors.get(number) else { return };
+        let sensor = self.sensors.get(number)?;
         let direction = if deasserted { DEASSERTION } else { 0 };
         let message = [EVENT_FORMAT, sensor.sensor_type, number, direction | sensor.event_type];
-        self.log_record(now, system_event(GENERATOR, message, data));
+        Some(self.log_record(now, system_event(GENERATOR, message, data)))
     }
 
     /// The BMC has started, and knows the time.
@@ -112,6 +158,10 @@ impl Core {
             self.changed = true;
         }
         self.check_thresholds(now, None);
+        if std::mem::take(&mut self.story.cut_off) {
+            let lost = SensorEvent::asserted(sensors::POWER_UNIT, power_unit::INPUT_LOST);
+            self.log_noted(now, lost, "qemu-bmc or its host ended while the machine was on");
+        }
         // "Transition to running".
         self.log_event(now, SensorEvent::asserted(sensors::BMC, 0));
     }
@@ -121,20 +171,89 @@ impl Core {
         let status = self.machine;
         // The ACPI power button, whoever has pressed it.
         let soft = status.operation == Some(Request::Soft);
-        let pressed = soft && !self.sensors.soft;
-        if pressed {
-            self.log_event(now, SensorEvent::asserted(sensors::POWER_BUTTON, 0));
+        if soft && !self.sensors.soft {
+            let button = SensorEvent::asserted(sensors::POWER_BUTTON, 0);
+            let origin = self.story.asked.as_ref().map(|(_, origin)| origin.clone());
+            self.log_asked(now, button, "soft shutdown", origin.as_ref());
         }
         match event {
+            machine::Event::Requested(Request::Diag, origin, Ok(())) => {
+                // "Front panel NMI / diagnostic interrupt" (v2.0 table 42-3, sensor type 13h).
+                // Nothing tells what the guest makes of it.
+                let interrupt = SensorEvent::asserted(sensors::DIAGNOSTIC, 0);
+                self.log_asked(now, interrupt, "sent", Some(origin));
+            }
             machine::Event::Started(cause) => self.log_started(now, *cause),
             machine::Event::Stopped(cause) => {
                 let cycle = status.operation == Some(Request::Cycle);
                 self.log_stopped(now, cause, cycle);
             }
-            machine::Event::Changed | machine::Event::BootUsed(_) => {}
+            machine::Event::BootUsed(used) => self.log_boot_used(now, *used),
+            machine::Event::Panicked => {
+                // "Run-time critical stop" (sensor type 20h).
+                let panic = SensorEvent::asserted(sensors::OS_STOP, 1);
+                self.log_noted(now, panic, "the guest's kernel has panicked");
+            }
+            machine::Event::WatchdogExpired(action) => self.log_own_watchdog(now, action),
+            machine::Event::Changed | machine::Event::Requested(..) => {}
         }
         self.sensors.soft = soft;
         self.check_thresholds(now, None);
+    }
+
+    /// Logs what was asked for, and who asked.
+    fn log_asked(&mut self, now: Instant, event: SensorEvent, what: &str, by: Option<&Origin>) {
+        match by {
+            Some(origin) => {
+                let note = format!("{what} by {origin}");
+                let event = event.by(Some(codes(origin)));
+                self.log_noted(now, event, &note);
+            }
+            None => self.log_noted(now, event, what),
+        }
+    }
+
+    /// A client has set boot flags, which meant `before` until then.
+    pub(super) fn log_boot_set(&mut self, now: Instant, before: Option<Override>, by: &str) {
+        let boot = self.store.boot.to_override();
+        let meaning = |boot: Option<Override>| boot.map(|boot| (boot.target, boot.lifetime));
+        // Tools write the flags several times, one bit after another.
+        if meaning(boot) == meaning(before) {
+            return;
+        }
+        let [flags, device, ..] = self.store.boot.flags();
+        let event = SensorEvent::asserted(sensors::SYSTEM_EVENT, system::RECONFIGURED);
+        let event = event.with_data(OEM_IN_DATA_2_AND_3, device, flags);
+        let note = match boot {
+            Some(boot) => format!("boot override set to {} by {by}", override_words(boot)),
+            None => format!("boot override removed by {by}"),
+        };
+        self.log_noted(now, event, &note);
+    }
+
+    fn log_boot_used(&mut self, now: Instant, used: Override) {
+        let event = match used.target {
+            BootTarget::Device(BootDevice::Network) => {
+                SensorEvent::asserted(sensors::SYSTEM_BOOT, system::PXE_BOOT)
+            }
+            _ => SensorEvent::asserted(sensors::SYSTEM_EVENT, system::OEM_BOOT),
+        };
+        let note = format!("boot override used: {}", override_words(used));
+        self.log_noted(now, event, &note);
+    }
+
+    /// A watchdog device of the machine's own: the same sensor as the BMC's timer, of use "OEM".
+    fn log_own_watchdog(&mut self, now: Instant, action: &str) {
+        const OEM_USE: u8 = 0x05;
+        let offset = match action {
+            "reset" => 1,
+            "poweroff" | "shutdown" => 2,
+            _ => 0,
+        };
+        self.story.watchdog_resets = action == "reset";
+        let event = SensorEvent::asserted(sensors::WATCHDOG, offset);
+        let note = format!("the machine's own watchdog has expired, action {action}");
+        self.log_noted(now, event.with_data(0xC0, OEM_USE, UNSPECIFIED), &note);
     }
 
     /// The watchdog timer has run out, unless it was set not to be logged (v2.0 section 27.6).
@@ -149,13 +268,8 @@ impl Core {
     }
 
     fn log_started(&mut self, now: Instant, cause: StartCause) {
-        // System Boot Initiated (v2.0 table 42-3, sensor type 1Dh), with the restart cause as in
-        // Get System Restart Cause (v2.0 section 28.11).
-        let offset = match cause {
-            StartCause::PowerOn | StartCause::PowerCycle => 0,
-            StartCause::Reset => 1,
-            StartCause::Guest => 6,
-        };
+        let by_watchdog = self.story.watchdog_resets;
+        let origin = self.started(cause);
         if matches!(cause, StartCause::PowerOn | StartCause::PowerCycle) {
             let ended = std::mem::take(&mut self.sensors.power_unit);
             for state in (0..16).filter(|state| ended & 1 << state != 0) {
@@ -163,15 +277,38 @@ impl Core {
             }
             self.log_event(now, SensorEvent::asserted(sensors::ACPI_STATE, 0));
         }
-        let boot = SensorEvent::asserted(sensors::SYSTEM_BOOT, offset);
-        self.log_event(now, boot.with_oem(self.restart_cause));
+        // System Boot Initiated (v2.0 table 42-3, sensor type 1Dh): how.
+        let (offset, what) = match cause {
+            StartCause::PowerOn => (0, "power on"),
+            StartCause::PowerCycle => (0, "power on after power cycle"),
+            StartCause::Reset => (1, "reset"),
+            StartCause::Guest => (6, "reboot"),
+        };
+        let note = match (origin, cause) {
+            (Some(origin), _) => format!("{what} by {origin}"),
+            (None, StartCause::Guest) if by_watchdog => {
+                "reset by the machine's own watchdog".to_owned()
+            }
+            (None, StartCause::Guest) => "reboot by the guest".to_owned(),
+            (None, _) => format!("{what} by somebody else"),
+        };
+        self.log_noted(now, SensorEvent::asserted(sensors::SYSTEM_BOOT, offset), &note);
+        // And why, as in Get System Restart Cause (v2.0 section 28.11).
+        let RestartCause { cause, channel } = self.story.restart;
+        let restart = SensorEvent::asserted(sensors::SYSTEM_BOOT, system::RESTART);
+        let restart = match channel {
+            0 => restart.with_data(0xC0, cause, UNSPECIFIED),
+            _ => restart.with_data(0xF0, cause, channel),
+        };
+        self.log_event(now, restart);
     }
 
     fn log_stopped(&mut self, now: Instant, cause: &StopCause, cycle: bool) {
+        let (note, codes) = self.stopped(cause, cycle);
         let unit = |offset| SensorEvent::asserted(sensors::POWER_UNIT, offset);
         let fault = match cause {
             StopCause::Request if cycle => {
-                self.log_event(now, unit(power_unit::CYCLE));
+                self.log_noted(now, unit(power_unit::CYCLE).by(codes), &note);
                 return;
             }
             StopCause::Request => None,
@@ -179,7 +316,7 @@ impl Core {
                 // "OS graceful shutdown" (sensor type 20h): by itself, or because it was asked.
                 let asked = u8::from(self.sensors.soft);
                 let stop = SensorEvent::asserted(sensors::OS_STOP, 3);
-                self.log_event(now, stop.with_oem(asked));
+                self.log_noted(now, stop.with_oem(asked), &note);
                 None
             }
             StopCause::Outside => Some(unit(power_unit::INPUT_LOST)),
@@ -190,12 +327,12 @@ impl Core {
         };
         if let Some(fault) = fault {
             self.sensors.power_unit |= 1 << (fault.data[0] & 0x0F);
-            self.log_event(now, fault);
+            self.log_noted(now, fault, &note);
         }
         // It was off before if it could not be started.
         if self.sensors.power_unit & 1 == 0 {
             self.sensors.power_unit |= 1;
-            self.log_event(now, unit(power_unit::OFF));
+            self.log_noted(now, unit(power_unit::OFF).by(codes), &note);
             self.log_event(now, SensorEvent::asserted(sensors::ACPI_STATE, 5));
         }
     }
@@ -246,7 +383,9 @@ impl Core {
         }
         for (number, after, of_sensor) in events {
             self.sensors.asserted.insert(number, after);
-            of_sensor.into_iter().for_each(|event| self.log_event(now, event));
+            for event in of_sensor {
+                self.log_event(now, event);
+            }
         }
     }
 }

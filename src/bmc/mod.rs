@@ -12,38 +12,44 @@ mod boot;
 mod command;
 mod config;
 mod crypto;
+mod differences;
 pub mod event;
 mod handshake;
 mod log;
 mod packet;
+mod sel_text;
 mod sensors;
 mod session;
 mod sol;
 mod store;
+mod story;
 mod v15;
 mod words;
 
 pub use command::{Channels, CommandInfo, commands};
 pub use config::{Config, User};
+pub use differences::Difference;
+pub use sel_text::SelEntry;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
-use crate::bmc::boot::BootOptions;
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::event::Request;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Open, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
+use crate::bmc::store::chassis::Identify;
 use crate::bmc::store::{Clock, Fru, Store, Users};
+use crate::bmc::story::Story;
 use crate::bmc::v15::Challenges;
 use crate::bmc::words::{Bits, Hex};
-use crate::machine::{self, Power, StartCause, Status};
+use crate::machine::{self, Origin, Power, Status};
 use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
 use crate::value::BmcKey;
@@ -81,20 +87,20 @@ struct Core {
     declared_k_g: Option<BmcKey>,
     advertised_port: u16,
     sol_replay: bool,
+    /// The machine's firmware is UEFI.
+    uefi: bool,
     restore: Restore,
     restore_declared: bool,
+    cycle_interval_s: u32,
+    cycle_interval_declared: bool,
     name: String,
     asset_tag: Option<String>,
     lan: LanIdentity,
     statistics: Statistics,
     machine: Status,
-    /// The last start was asked for over IPMI.
-    started_by_ipmi: bool,
-    /// A chassis control command was accepted whose effect is still to come.
-    commanded: bool,
-    /// Why the machine was last started or reset (section 28.11).
-    restart_cause: u8,
-    boot: BootOptions,
+    /// Power requests that were accepted, and of which the machine has not said that it has them.
+    unanswered: VecDeque<(machine::Request, Origin)>,
+    story: Story,
     sol: Sol,
     /// By Managed System Session ID.
     open_sessions: BTreeMap<u32, Info>,
@@ -109,41 +115,16 @@ struct Core {
     requests: VecDeque<Request>,
 }
 
-/// System restart cause: unknown (v2.0 section 28.11).
-const UNKNOWN_CAUSE: u8 = 0x0;
-
 impl Core {
-    /// System restart cause (v2.0 section 28.11). `by_ipmi`: a chassis control command asked for it.
-    fn restart_cause_of(&self, cause: StartCause, by_ipmi: bool) -> u8 {
-        const CHASSIS_CONTROL: u8 = 0x1;
-        const RESET_BUTTON: u8 = 0x2;
-        const POWER_BUTTON: u8 = 0x3;
-        const ALWAYS_RESTORED: u8 = 0x6;
-        const PREVIOUS_RESTORED: u8 = 0x7;
-        const SOFT_RESET: u8 = 0xA;
-        match cause {
-            StartCause::Guest => SOFT_RESET,
-            _ if by_ipmi => CHASSIS_CONTROL,
-            StartCause::Reset => RESET_BUTTON,
-            StartCause::PowerOn if self.restart_cause == UNKNOWN_CAUSE => {
-                match self.restore_policy() {
-                    Restore::AlwaysOn => ALWAYS_RESTORED,
-                    Restore::Previous => PREVIOUS_RESTORED,
-                    Restore::AlwaysOff => POWER_BUTTON,
-                }
-            }
-            StartCause::PowerOn | StartCause::PowerCycle => POWER_BUTTON,
-        }
-    }
-
-    /// The power restore policy: the profile's if it names one, else what was set over IPMI.
-    fn restore_policy(&self) -> Restore {
-        self.store.chassis.restore.unwrap_or(self.restore)
+    /// The machine as it will be when it has all that was accepted: what it says may be of before.
+    fn promised(&self) -> Status {
+        self.unanswered.iter().fold(self.machine, |status, (request, _)| status.after(*request))
     }
 
     fn boot_changed(&mut self) {
-        let boot = self.boot.to_override();
+        let boot = self.store.boot.to_override();
         info!(?boot, "boot override");
+        self.changed = true;
         self.requests.push_back(Request::Boot(boot));
     }
 }
@@ -198,17 +179,18 @@ impl Bmc {
                 declared_k_g: config.k_g,
                 advertised_port: config.advertised_port,
                 sol_replay: config.sol_replay,
+                uefi: config.uefi,
                 restore: config.restore,
                 restore_declared: config.restore_declared,
+                cycle_interval_s: config.cycle_interval_s,
+                cycle_interval_declared: config.cycle_interval_declared,
                 name: config.name,
                 asset_tag: config.asset_tag,
-                commanded: false,
-                restart_cause: UNKNOWN_CAUSE,
                 lan: config.lan,
                 statistics: Statistics::default(),
                 machine: Status::OFF,
-                started_by_ipmi: false,
-                boot: BootOptions::default(),
+                unanswered: VecDeque::new(),
+                story: Story::default(),
                 sol: Sol::default(),
                 open_sessions: BTreeMap::new(),
                 challenges: Challenges::new(),
@@ -240,6 +222,9 @@ impl Bmc {
         if self.core.restore_declared {
             store.chassis.restore = None;
         }
+        if self.core.cycle_interval_declared {
+            store.chassis.cycle_interval_s = None;
+        }
         if self.core.asset_tag.is_some() {
             store.dcmi.asset_tag = None;
         }
@@ -256,6 +241,7 @@ impl Bmc {
             store.lan.cipher_privileges.clear();
         }
         self.core.store = store;
+        self.core.take_over_power();
         if !self.core.store.users.has_administrator() {
             warn!("no administrator can log in over IPMI");
         }
@@ -269,6 +255,10 @@ impl Bmc {
         self.core.clock.set(now, unix_s);
         if starts {
             self.core.log_start(now);
+            self.core.store.boot.restart_countdown(now);
+            if self.core.store.boot.to_override().is_some() {
+                self.core.boot_changed();
+            }
         }
     }
 
@@ -308,27 +298,26 @@ impl Bmc {
         self.core.machine = status;
         self.core.store.chassis.power(now, status.power == Power::On);
         match event {
-            machine::Event::Started(cause) => {
-                self.core.boot.countdown = None;
-                let by_ipmi = std::mem::take(&mut self.core.commanded);
-                self.core.started_by_ipmi =
-                    by_ipmi && matches!(cause, StartCause::PowerOn | StartCause::PowerCycle);
-                self.core.restart_cause = self.core.restart_cause_of(*cause, by_ipmi);
-                // Power-on hours are kept from start to start.
-                self.core.changed = true;
+            machine::Event::Requested(request, origin, result) => {
+                let this =
+                    |(asked, by): &(machine::Request, Origin)| asked == request && by == origin;
+                if self.core.unanswered.front().is_some_and(this) {
+                    self.core.unanswered.pop_front();
+                }
+                if result.is_ok() && *request != machine::Request::Diag {
+                    self.core.story.asked = Some((*request, origin.clone()));
+                }
             }
+            machine::Event::Started(_) => self.core.store.boot.countdown = None,
             machine::Event::BootUsed(used) => {
-                if self.core.boot.used(*used) {
+                if self.core.store.boot.used(*used) {
                     self.core.boot_changed();
                 }
             }
-            machine::Event::Stopped(_) => {
-                // The second half of a power cycle is still to come.
-                self.core.commanded &= status.operation == Some(machine::Request::Cycle);
-                self.core.store.watchdog.deadline = None;
-                self.core.changed = true;
-            }
-            machine::Event::Changed => {}
+            machine::Event::Stopped(_) => self.core.store.watchdog.deadline = None,
+            machine::Event::Changed
+            | machine::Event::Panicked
+            | machine::Event::WatchdogExpired(_) => {}
         }
         self.core.log_machine(now, event);
     }
@@ -338,14 +327,18 @@ impl Bmc {
         for (id, session) in self.sessions.expire(now) {
             if let Stage::Challenged(challenged) = &session.stage {
                 // Most clients see for themselves that the password is wrong, and go away.
-                let name = String::from_utf8_lossy(&challenged.exchange.name);
-                warn!(user = %name, from = %shown(session.peer), "login not completed: wrong password?");
+                let user = (challenged.user, &challenged.exchange.name[..]);
+                let why = "not completed: wrong password?";
+                self.core.login_refused(now, user, session.peer, why);
             }
             self.ended(id, &session, "idle for too long");
         }
-        if self.core.boot.expire(now) {
+        let boot = self.core.store.boot.to_override();
+        if self.core.store.boot.expire(now) {
             self.core.boot_changed();
+            self.core.log_boot_set(now, boot, "the BMC: no power command came within 60 s");
         }
+        self.core.changed |= self.core.store.chassis.count_hours(now);
         if self.core.store.watchdog.expire(now) {
             info!("the watchdog timer has expired");
             self.core.log_watchdog(now);
@@ -399,7 +392,8 @@ impl Bmc {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let watchdog = self.core.store.watchdog.deadline;
         let sol = self.core.sol.poll_timeout();
-        [self.sessions.next_expiry(), sol, self.core.boot.countdown, watchdog]
+        let hour = self.core.store.chassis.hour_is_over();
+        [self.sessions.next_expiry(), sol, self.core.store.boot.countdown, watchdog, hour]
             .into_iter()
             .flatten()
             .min()
@@ -409,6 +403,16 @@ impl Bmc {
     #[must_use]
     pub fn restore_policy(&self) -> Restore {
         self.core.restore_policy()
+    }
+
+    /// Whether the chassis shows where it is, and for how long yet, if not for ever.
+    #[must_use]
+    pub fn identify(&self, now: Instant) -> (bool, Option<Duration>) {
+        match self.core.store.chassis.identify(now) {
+            Identify::Off => (false, None),
+            Identify::Until(end) => (true, Some(end.saturating_duration_since(now))),
+            Identify::On => (true, None),
+        }
     }
 
     /// How many sessions are open.
@@ -518,7 +522,7 @@ impl Bmc {
                     self.ended(id, &session, "the BMC is reset");
                 }
                 self.core.challenges.clear();
-                self.core.boot.set_in_progress_by = None;
+                self.core.store.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
                 self.core.store.channel.forget_volatile();
                 self.core.store.sol.volatile_bit_rate = None;

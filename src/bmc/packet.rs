@@ -71,7 +71,7 @@ impl Bmc {
             PayloadType::OPEN_SESSION_REQUEST => {
                 (PayloadType::OPEN_SESSION_RESPONSE, self.open_session(now, from, packet.payload)?)
             }
-            PayloadType::RAKP_1 => (PayloadType::RAKP_2, self.rakp1(packet.payload)?),
+            PayloadType::RAKP_1 => (PayloadType::RAKP_2, self.rakp1(now, packet.payload)?),
             PayloadType::RAKP_3 => match self.rakp3(now, from, packet.payload)? {
                 Some(payload) => (PayloadType::RAKP_4, payload),
                 None => return Ok(()),

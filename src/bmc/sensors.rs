@@ -15,6 +15,8 @@ pub(super) const OS_STOP: u8 = 0x06;
 pub(super) const SEL: u8 = 0x07;
 pub(super) const BMC: u8 = 0x08;
 pub(super) const SYSTEM_EVENT: u8 = 0x09;
+pub(super) const DIAGNOSTIC: u8 = 0x0A;
+pub(super) const SESSION: u8 = 0x0B;
 const FIRST_ANALOG: u8 = 0x10;
 const FIRST_CPU: u8 = 0x20;
 /// CPU sockets that have a sensor.
@@ -92,6 +94,11 @@ impl Sensor {
             _ => SENSOR_SPECIFIC,
         };
         Self { number, name: name.to_owned(), sensor_type, event_type, entity: [entity, 1], kind }
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its number, if it has one to read.
@@ -207,6 +214,8 @@ impl Sensors {
             Sensor::new(SEL, "SEL", 0x10, MANAGEMENT_MODULE, Kind::Events),
             Sensor::new(BMC, "BMC", 0x16, MANAGEMENT_MODULE, Kind::Events),
             Sensor::new(SYSTEM_EVENT, "System Event", 0x12, SYSTEM_BOARD, Kind::Events),
+            Sensor::new(DIAGNOSTIC, "Diag Interrupt", 0x13, SYSTEM_BOARD, Kind::Events),
+            Sensor::new(SESSION, "Session Audit", 0x2A, MANAGEMENT_MODULE, Kind::Events),
         ];
         for (number, (name, sensor_type, entity, analog)) in (FIRST_ANALOG..).zip(simulated()) {
             all.push(Sensor::new(number, name, sensor_type, entity, Kind::Analog(analog)));

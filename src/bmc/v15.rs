@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand_core::Rng;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::bmc::crypto::V15Key;
 use crate::bmc::session::{
@@ -179,7 +179,8 @@ impl Bmc {
         let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
         let code = packet.auth_code.as_ref();
         if !key.auth_code_is(id, packet.sequence, packet.payload, code) {
-            warn!(user = %name, from = %shown(from), "login refused: wrong password");
+            let user = (challenge.user, name.as_bytes());
+            self.core.login_refused(now, user, from, "refused: wrong password");
             // The specification has no code for it, and no client hears an answer that is not
             // authenticated.
             return Err(Drop::AuthCode);

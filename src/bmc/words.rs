@@ -4,6 +4,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::machine::boot::{BootTarget, Lifetime, Override};
+use crate::value::BootDevice;
+
 /// Bytes in hexadecimal, as `ipmitool raw` prints them.
 pub(super) struct Hex<'a>(pub(super) &'a [u8]);
 
@@ -27,6 +30,22 @@ impl Display for Bits<'_> {
         f.write_str(if names.is_empty() { "none" } else { "" })?;
         f.write_str(&names.join(", "))
     }
+}
+
+/// A boot override.
+pub(super) fn override_words(boot: Override) -> String {
+    let target = match boot.target {
+        BootTarget::Device(BootDevice::Disk) => "disk",
+        BootTarget::Device(BootDevice::Cdrom) => "CD-ROM",
+        BootTarget::Device(BootDevice::Network) => "network",
+        BootTarget::Setup => "firmware set-up",
+        BootTarget::Default => "the profile's boot order",
+    };
+    let lifetime = match boot.lifetime {
+        Lifetime::Once => "once",
+        Lifetime::Always => "always",
+    };
+    format!("{target}, {lifetime}")
 }
 
 #[cfg(test)]

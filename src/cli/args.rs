@@ -153,12 +153,29 @@ Examples:
         #[arg(long)]
         history: bool,
     },
+    /// What has happened to the machine.
+    #[command(after_help = "Example: qemu-bmc ctl sel list")]
+    Sel {
+        #[command(subcommand)]
+        request: SelRequest,
+    },
     /// Switch power.
     #[command(after_help = "Example: qemu-bmc ctl power soft --profile node1.toml")]
     Power {
         /// What to do.
         #[arg(value_enum)]
         action: PowerAction,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum SelRequest {
+    /// Print the System Event Log: what happened, and who did it.
+    #[command(after_help = "Example: qemu-bmc ctl sel list")]
+    List {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::args::{CtlRequest, PowerAction};
+use crate::cli::args::{CtlRequest, PowerAction, SelRequest};
 use crate::cli::{FAILURE, console, output};
-use crate::control::{Link, Request, Response, Status};
+use crate::control::{Difference, Link, Request, Response, SelEntry, Status};
 use crate::machine::{self, Power};
 
 /// How long the program may take to answer.
@@ -27,6 +27,7 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
         }
         CtlRequest::Status { json } => (Request::Status, json),
         CtlRequest::Links { json } => (Request::Links, json),
+        CtlRequest::Sel { request: SelRequest::List { json } } => (Request::Sel, json),
         CtlRequest::Power { action } => (Request::Power { request: power(action) }, false),
     };
     match ask(socket, request) {
@@ -34,6 +35,8 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
         Ok(Response::Status(status)) => output::print(&status_text(&status)),
         Ok(Response::Links(links)) if as_json => print_json(&links),
         Ok(Response::Links(links)) => output::print(&links_text(&links)),
+        Ok(Response::Sel(entries)) if as_json => print_json(&entries),
+        Ok(Response::Sel(entries)) => output::print(&sel_text(&entries)),
         Ok(Response::Accepted) => ExitCode::SUCCESS,
         Ok(Response::Refused(reason)) => fail(&format!("refused: {reason}")),
         Err(error) => fail(&unreachable(socket, &error)),
@@ -86,6 +89,44 @@ fn links_text(links: &[Link]) -> String {
         out.push_str("no NIC\n");
     }
     out
+}
+
+fn sel_text(entries: &[SelEntry]) -> String {
+    let mut out = String::new();
+    for SelEntry { id, time_s, sensor, event, asserted, detail, record } in entries {
+        let time = time_s.map_or_else(|| " ".repeat(19), date_and_time);
+        let _ = write!(out, "{id:>5}  {time}  {sensor}");
+        let ended = if *asserted { "" } else { "no longer " };
+        // Of what the record says in a way of its own, at least the bytes.
+        let _ = match &event[..] {
+            "" => write!(out, ": {record}"),
+            event => write!(out, ": {ended}{event}"),
+        };
+        if let Some(detail) = detail {
+            let _ = write!(out, " ({detail})");
+        }
+        out.push('\n');
+    }
+    if entries.is_empty() {
+        out.push_str("the log is empty\n");
+    }
+    out
+}
+
+/// A moment of UTC. The days are counted in eras of 400 years from 1 March on, so that leap days come
+/// last in their year.
+fn date_and_time(unix_s: u32) -> String {
+    let (days, rest) = (unix_s / 86400 + 719_468, unix_s % 86400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = 400 * era + year_of_era + u32::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 fn fail(message: &str) -> ExitCode {
@@ -156,5 +197,34 @@ fn status_text(status: &Status) -> String {
     lines.push(format!("ipmi      UDP port {}, {} sessions", status.ipmi_port, status.sessions));
     lines.push(format!("sol       {}", if status.sol_active { "active" } else { "free" }));
     lines.push(format!("dropped   {} datagrams", status.dropped_datagrams));
+    match (status.identify, status.identify_left_s) {
+        (true, Some(left)) => lines.push(format!("identify  on, for {left} s yet")),
+        (true, None) => lines.push("identify  on".to_owned()),
+        (false, _) => {}
+    }
+    for Difference { setting, profile, now } in &status.differences {
+        lines.push(format!("changed   {setting}: {now}; the profile: {profile}"));
+    }
     lines.join("\n") + "\n\n" + &links_text(&status.links)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_the_calendar() {
+        for (unix_s, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_767_323_045, "2026-01-02 03:04:05"),
+            (4_107_542_399, "2100-02-28 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (u32::MAX, "2106-02-07 06:28:15"),
+        ] {
+            assert_eq!(date_and_time(unix_s), text);
+        }
+    }
 }

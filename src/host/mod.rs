@@ -8,6 +8,7 @@ pub mod lan;
 pub mod log_file;
 pub mod macvtap;
 pub mod netlink;
+pub mod nvram;
 pub mod process;
 pub mod qmp;
 pub mod stdout;

@@ -51,11 +51,16 @@ pub struct Exit {
 }
 
 /// Starts QEMU, and before it the TPM emulator that it wants. They die with us, whatever becomes of
-/// us.
+/// us. `setup`: the firmware offers its set-up for a moment.
 ///
 /// # Errors
 /// In words, for an operator.
-pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process, String> {
+pub fn spawn(
+    plan: &QemuPlan,
+    order: &BootOrder,
+    setup: bool,
+    taps: &[Tap],
+) -> Result<Process, String> {
     let QemuPlan { binary, swtpm, run_as, user_qmp, .. } = plan;
     let run_as = run_as.as_ref();
     let failed = |error: io::Error| format!("{} cannot be started: {error}", binary.display());
@@ -95,7 +100,7 @@ pub fn spawn(plan: &QemuPlan, order: &BootOrder, taps: &[Tap]) -> Result<Process
         descriptors.push((ours.into(), TPM_FD));
     }
     let mut command = environment::command(binary);
-    command.args(plan.argv(order));
+    command.args(plan.argv(order, setup));
     let pid = spawn_one(command, descriptors, their_output, run_as).map_err(failed)?;
     Ok(Process { pid, swtpm: swtpm_pid, qmp, serials, output })
 }

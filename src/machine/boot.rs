@@ -9,6 +9,8 @@ pub enum BootTarget {
     Device(BootDevice),
     /// The firmware's set-up.
     Setup,
+    /// What the profile says: no device was named, or one that the machine does not have.
+    Default,
 }
 
 /// How long an override holds.

@@ -16,18 +16,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::machine::boot::{BootOrder, Override, boot_order};
+use crate::machine::boot::{BootOrder, BootTarget, Override, boot_order};
 use crate::machine::{Event, Power, Refusal, Request, StartCause, Status, StopCause};
 use crate::qmp;
 use crate::value::BootDevice;
 
 /// How long QEMU may take to end after QMP `quit`, and again after SIGTERM.
 const QUIT_LIMIT: Duration = Duration::from_secs(3);
+/// The same when the program was told twice to end, and SIGKILL is next.
+const HURRY_LIMIT: Duration = Duration::from_millis(500);
 /// How long after a start or reset the boot order is left alone. A Linux guest's reboot is up to
 /// three resets within 50 ms, and firmware takes the order that is there at the last of them.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How long QEMU may take from start to a usable monitor. Generous: a loaded host is no fault.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Time between two presses of the key for the firmware's set-up. It waits for 5 s for one.
+const KEY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Limits and policies of the power machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,17 +46,26 @@ pub struct Config {
     pub soft_force: bool,
     /// How long a guest may take when the program ends.
     pub stop_limit: Duration,
+    /// How long the key for the firmware's set-up is pressed from a start on.
+    pub setup_limit: Duration,
 }
 
 /// What the runtime has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Start QEMU with this boot order.
-    Spawn(BootOrder),
+    /// Start QEMU.
+    Spawn {
+        /// What to boot from.
+        order: BootOrder,
+        /// The firmware offers its set-up for a moment.
+        setup: bool,
+    },
     /// Send a command over QMP.
     Qmp(qmp::Command),
     /// Set the boot order for the next reset, over QMP.
     SetBootOrder(BootOrder),
+    /// Press the key for the firmware's set-up, over QMP.
+    PressSetupKey,
     /// Ask the process to end (SIGTERM).
     Terminate,
     /// End the process (SIGKILL).
@@ -93,10 +106,16 @@ pub struct Driver {
     boot: Option<Override>,
     /// The override that the present start began with.
     booting: Option<Override>,
+    /// The order that QEMU has, or will have before it reads another command.
+    in_place: BootOrder,
     /// When firmware has taken its boot order.
     settled: Option<Instant>,
     /// A reset was requested and QEMU has not said that it happened.
     resetting: bool,
+    /// The firmware of this process offers its set-up.
+    setup_offered: bool,
+    /// When to press the key for the set-up next, and until when.
+    setup_key: Option<(Instant, Instant)>,
     /// When the present state or operation has taken too long.
     deadline: Option<Instant>,
     /// QEMU said that the guest shut down; the exit that follows is no crash.
@@ -112,6 +131,7 @@ impl Driver {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            in_place: boot_order(&config.boot_order, None),
             config,
             state: State::Off,
             operation: None,
@@ -119,6 +139,8 @@ impl Driver {
             booting: None,
             settled: None,
             resetting: false,
+            setup_offered: false,
+            setup_key: None,
             deadline: None,
             guest_shutdown: false,
             fault: false,
@@ -144,7 +166,8 @@ impl Driver {
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.settled).min()
+        let setup_key = self.setup_key.map(|(next, _)| next);
+        [self.deadline, self.settled, setup_key].into_iter().flatten().min()
     }
 
     /// An operator's request.
@@ -177,7 +200,9 @@ impl Driver {
                 if self.settled.is_some() {
                     self.boot_used(effects);
                 }
+                self.put_order_in_place(effects);
                 self.booting = self.boot;
+                self.setup_key = None;
                 self.resetting = true;
                 effects.push(Effect::Qmp(qmp::Command::SystemReset));
                 self.report(Event::Changed, effects);
@@ -199,7 +224,7 @@ impl Driver {
     pub fn handle_boot(&mut self, boot: Option<Override>, effects: &mut Vec<Effect>) {
         self.boot = boot;
         if self.state == State::Running && self.settled.is_none() && !self.resetting {
-            effects.push(Effect::SetBootOrder(self.order()));
+            self.put_order_in_place(effects);
         }
     }
 
@@ -216,6 +241,7 @@ impl Driver {
         self.operation = None;
         self.deadline = None;
         self.settled = Some(now + SETTLE);
+        self.enter_setup(now);
         self.report(Event::Started(cause), effects);
     }
 
@@ -237,13 +263,20 @@ impl Driver {
                 let requested = std::mem::take(&mut self.resetting);
                 // Resets that follow each other are one start.
                 let first = self.settled.replace(now + SETTLE).is_none();
+                if first && !requested {
+                    self.booting = self.boot;
+                }
+                self.enter_setup(now);
                 if requested {
                     self.report(Event::Started(StartCause::Reset), effects);
                 } else if first {
-                    self.booting = self.boot;
                     let cause = if *guest { StartCause::Guest } else { StartCause::Reset };
                     self.report(Event::Started(cause), effects);
                 }
+            }
+            qmp::Event::GuestPanicked => self.report(Event::Panicked, effects),
+            qmp::Event::Watchdog { action } => {
+                self.report(Event::WatchdogExpired(action.clone()), effects);
             }
             _ => {}
         }
@@ -260,12 +293,12 @@ impl Driver {
         match self.state {
             State::Off | State::Interval => {}
             State::Stopping { restart: true, .. } => {
-                if self.settled.is_some() {
-                    self.boot_used(effects);
-                }
                 self.state = State::Interval;
                 self.guest_shutdown = false;
                 self.deadline = Some(now + self.config.cycle_interval);
+                if self.settled.is_some() {
+                    self.boot_used(effects);
+                }
                 self.report(Event::Stopped(StopCause::Request), effects);
             }
             State::Stopping { restart: false, .. } => self.off(StopCause::Request, effects),
@@ -280,6 +313,11 @@ impl Driver {
     pub fn handle_timeout(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.settled.is_some_and(|settled| settled <= now) {
             self.boot_used(effects);
+        }
+        if let Some((next, end)) = self.setup_key.filter(|(next, _)| *next <= now) {
+            effects.push(Effect::PressSetupKey);
+            let next = next.max(now) + KEY_INTERVAL;
+            self.setup_key = Some((next, end)).filter(|(next, end)| next <= end);
         }
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
@@ -322,19 +360,34 @@ impl Driver {
                 effects.push(Effect::Qmp(qmp::Command::SystemPowerdown));
                 self.report(Event::Changed, effects);
             }
-            State::Starting | State::Running => self.stop(now, Request::Off, effects),
+            State::Starting | State::Running => {
+                self.stop(now, Request::Off, effects);
+                if again {
+                    self.state = State::Stopping { step: Step::Terminate, restart: false };
+                    self.deadline = Some(now + HURRY_LIMIT);
+                }
+            }
             State::Stopping { step, .. } => {
                 self.state = State::Stopping { step, restart: false };
                 self.operation = Some(Request::Off);
                 if again {
                     effects.push(Effect::Kill);
                 }
+                self.report(Event::Changed, effects);
             }
         }
     }
 
     fn order(&self) -> BootOrder {
         boot_order(&self.config.boot_order, self.boot)
+    }
+
+    /// For the next start of the process that runs.
+    fn put_order_in_place(&mut self, effects: &mut Vec<Effect>) {
+        let order = self.order();
+        if std::mem::replace(&mut self.in_place, order) != order {
+            effects.push(Effect::SetBootOrder(order));
+        }
     }
 
     fn start(&mut self, now: Instant, operation: Request, effects: &mut Vec<Effect>) {
@@ -345,8 +398,21 @@ impl Driver {
         self.fault = false;
         self.booting = self.boot;
         self.resetting = false;
-        effects.push(Effect::Spawn(self.order()));
+        self.setup_offered = self.boots_setup();
+        self.in_place = self.order();
+        effects.push(Effect::Spawn { order: self.order(), setup: self.setup_offered });
         self.report(Event::Changed, effects);
+    }
+
+    /// This start is to enter the firmware's set-up.
+    fn boots_setup(&self) -> bool {
+        self.booting.is_some_and(|booting| booting.target == BootTarget::Setup)
+    }
+
+    /// The firmware starts. Whether it offers its set-up was decided when the process was started.
+    fn enter_setup(&mut self, now: Instant) {
+        let wanted = self.setup_offered && self.boots_setup();
+        self.setup_key = wanted.then(|| (now + KEY_INTERVAL, now + self.config.setup_limit));
     }
 
     /// Firmware has taken the order that was set: use up a one-time override, and have the order of
@@ -354,13 +420,12 @@ impl Driver {
     fn boot_used(&mut self, effects: &mut Vec<Effect>) {
         self.settled = None;
         self.resetting = false;
-        let began_with = boot_order(&self.config.boot_order, self.booting);
         let used = self.booting.take().filter(|used| used.after_start().is_none());
         if used.is_some() && used == self.boot {
             self.boot = None;
         }
-        if self.state == State::Running && self.order() != began_with {
-            effects.push(Effect::SetBootOrder(self.order()));
+        if self.state == State::Running {
+            self.put_order_in_place(effects);
         }
         if let Some(used) = used {
             self.report(Event::BootUsed(used), effects);
@@ -369,6 +434,7 @@ impl Driver {
 
     fn stop(&mut self, now: Instant, operation: Request, effects: &mut Vec<Effect>) {
         let restart = operation == Request::Cycle;
+        self.setup_key = None;
         self.operation = Some(operation);
         self.deadline = Some(now + QUIT_LIMIT);
         if self.state == State::Starting {
@@ -383,14 +449,15 @@ impl Driver {
     }
 
     fn off(&mut self, cause: StopCause, effects: &mut Vec<Effect>) {
-        if self.settled.is_some() {
-            self.boot_used(effects);
-        }
         self.state = State::Off;
         self.operation = None;
         self.deadline = None;
         self.guest_shutdown = false;
+        self.setup_key = None;
         self.fault = matches!(cause, StopCause::Crash(_) | StopCause::NotStarted(_));
+        if self.settled.is_some() {
+            self.boot_used(effects);
+        }
         self.report(Event::Stopped(cause), effects);
         if self.ending {
             effects.push(Effect::Exit);
@@ -402,5 +469,7 @@ impl Driver {
     }
 }
 
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;

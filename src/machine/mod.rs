@@ -5,8 +5,10 @@
 
 pub mod boot;
 pub mod driver;
+mod origin;
 pub mod wires;
 
+pub use origin::Origin;
 use serde::{Deserialize, Serialize};
 
 /// Whether the machine has power: a QEMU process is there.
@@ -86,17 +88,42 @@ impl Status {
     }
 }
 
+impl Status {
+    /// The status as soon as the machine has taken `request`; unchanged if it cannot be accepted.
+    #[must_use]
+    pub fn after(self, request: Request) -> Self {
+        use Request::{Cycle, Diag, Off, On, Reset, Soft};
+        let operation = match (request, self.power) {
+            _ if self.admit(request).is_err() || self.operation == Some(request) => return self,
+            (On, Power::Off) => {
+                return Self { power: Power::On, operation: Some(On), fault: false };
+            }
+            (Soft, Power::On) if self.operation == Some(Off) => Some(Off),
+            (Off | Cycle | Soft, Power::On) => Some(request),
+            (Reset, _) => None,
+            (On, Power::On) | (Off | Cycle | Soft, Power::Off) | (Diag, _) => self.operation,
+        };
+        Self { operation, ..self }
+    }
+}
+
 /// Something that happened to the machine, told to the BMC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A new [`Status`], nothing else.
     Changed,
+    /// A request has arrived, and was accepted or refused; what comes of it follows.
+    Requested(Request, Origin, Result<(), Refusal>),
     /// It was started or reset.
     Started(StartCause),
     /// Firmware has taken its boot order, and this one-time override is used up.
     BootUsed(boot::Override),
     /// It went off.
     Stopped(StopCause),
+    /// The guest's kernel has panicked.
+    Panicked,
+    /// A watchdog device of the machine's own has run out; QEMU's `WatchdogAction`, such as `reset`.
+    WatchdogExpired(String),
 }
 
 /// Why the machine started to boot.

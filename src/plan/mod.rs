@@ -87,6 +87,8 @@ pub struct PowerPlan {
     pub soft_policy: SoftPolicy,
     /// Time off within a power cycle in seconds.
     pub cycle_interval_s: u32,
+    /// The profile says so, and what was set over IPMI does not count.
+    pub cycle_interval_declared: bool,
     /// Limit for the guest when the program ends, in seconds.
     pub stop_limit_s: u32,
 }
@@ -117,6 +119,7 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
             soft_limit_s: profile.power.soft_limit_s,
             soft_policy: profile.power.soft_policy,
             cycle_interval_s: profile.power.cycle_interval_s,
+            cycle_interval_declared: profile.cycle_interval_declared,
             stop_limit_s: profile.power.stop_limit_s,
         },
         run_dir: profile.run_dir.clone(),
@@ -136,6 +139,7 @@ impl PowerPlan {
             soft_limit: seconds(self.soft_limit_s),
             soft_force: self.soft_policy == SoftPolicy::Force,
             stop_limit: seconds(self.stop_limit_s),
+            setup_limit: qemu.setup_limit(),
         }
     }
 }

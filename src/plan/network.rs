@@ -238,6 +238,12 @@ impl fmt::Display for Step {
 }
 
 impl NicPlan {
+    /// Whether a profile means this NIC: by its interface, or by QEMU's ID of it.
+    #[must_use]
+    pub fn is_called(&self, name: &InterfaceName) -> bool {
+        self.interface.as_ref() == Some(name) || self.id == name.as_str()
+    }
+
     /// A NIC with nothing said of it.
     fn plain() -> Self {
         let nic = Nic::default();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::plan::facts::{Access, FileFact, HostFacts};
-use crate::plan::network::{self, NetworkPlan};
+use crate::plan::network::{NetworkPlan, left_out};
 use crate::plan::qemu::overlay_path;
 use crate::profile::check::{Disk, Password, free_slots};
 use crate::profile::diagnostic::{At, Finding};
@@ -52,9 +52,11 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
         let help = "put VNC's password into it, or leave `password_file` out";
         findings.push(Finding::error(at, message).with_help(help));
     }
-    findings.extend(taps(profile, facts));
+    let network = NetworkPlan::render(profile, facts);
+    findings.extend(taps(profile, facts, &network));
+    findings.extend(first_nic(profile, &network));
     if profile.nics_automatic {
-        findings.extend(room(profile, facts));
+        findings.extend(room(profile, facts, &network));
     }
     for (index, nic) in profile.nics.iter().enumerate() {
         if let Some(path) = &nic.rom_file {
@@ -102,8 +104,8 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
 }
 
 /// Whether the machine has room for the interfaces that are its own by themselves.
-fn room(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
-    let nics = NetworkPlan::render(profile, facts).nics.len();
+fn room(profile: &Profile, facts: &HostFacts, network: &NetworkPlan) -> Option<Finding> {
+    let nics = network.nics.len();
     let free = free_slots(profile.disks.iter().map(|disk| &disk.bus));
     let at = || At::Key(Key::from("nics"));
     if nics > free {
@@ -112,7 +114,7 @@ fn room(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
         let help = "name those that it is to have (VM_NETWORKS), or put disks on bus `scsi`";
         return Some(Finding::error(at(), message).with_help(help));
     }
-    let too_many = network::left_out(facts);
+    let too_many = left_out(facts);
     (too_many > 0).then(|| {
         let message = format!("{too_many} interfaces are left out: the VM takes 16 by itself");
         Finding::warning(at(), message).with_help("name those that it is to have (VM_NETWORKS)")
@@ -120,8 +122,7 @@ fn room(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
 }
 
 /// What NICs with interfaces need.
-fn taps(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
-    let network = NetworkPlan::render(profile, facts);
+fn taps(profile: &Profile, facts: &HostFacts, network: &NetworkPlan) -> Option<Finding> {
     let first = network.nics.iter().position(|nic| nic.interface.is_some());
     let key = |index: usize| {
         let key = if profile.nics_automatic {
@@ -137,6 +138,29 @@ fn taps(profile: &Profile, facts: &HostFacts) -> Option<Finding> {
     let message = format!("an interface cannot become the VM's: {reason}");
     let help = format!("{help}, or use no NIC with an interface (VM_NETWORKS=none)");
     Some(Finding::host(key(index), message).with_help(help))
+}
+
+/// The NIC that a boot from the network begins with.
+fn first_nic(profile: &Profile, network: &NetworkPlan) -> Option<Finding> {
+    let name = profile.boot.first_nic.as_ref()?;
+    let at = At::Key(Key::from("boot.first_nic"));
+    let Some(nic) = network.nics.iter().find(|nic| nic.is_called(name)) else {
+        let names = network.nics.iter().map(|nic| match &nic.interface {
+            Some(interface) => interface.as_str(),
+            None => &nic.id,
+        });
+        let names: Vec<&str> = names.collect();
+        let help = match names[..] {
+            [] => "leave it out: the machine has no NIC".to_owned(),
+            _ => format!("name one of {}, or leave it out", names.join(", ")),
+        };
+        return Some(Finding::error(at, format!("no NIC is called {name}")).with_help(help));
+    };
+    if nic.boot_rom {
+        return None;
+    }
+    let message = format!("{name} is to be booted from first, and its `boot_rom` is false");
+    Some(Finding::error(at, message).with_help("leave one of them out"))
 }
 
 fn disks(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {

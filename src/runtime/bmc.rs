@@ -1,12 +1,13 @@
 //! The engine on its UDP socket.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
-use crate::bmc::Bmc;
 use crate::bmc::event::Request;
+use crate::bmc::{Bmc, Difference, SelEntry};
 use crate::host;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
@@ -28,16 +29,21 @@ pub(super) enum Input {
     Machine(Status, Event),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
+    /// Somebody wants to read the SEL.
+    Sel(oneshot::Sender<Vec<SelEntry>>),
     /// The serial port has said all: answer when all has arrived, and take leave.
     Finish(oneshot::Sender<()>),
 }
 
 /// What the engine knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Snapshot {
     pub(super) sessions: usize,
     pub(super) sol_active: bool,
     pub(super) dropped: u64,
+    /// The chassis shows where it is, and for how long yet, if not for ever.
+    pub(super) identify: (bool, Option<Duration>),
+    pub(super) differences: Vec<Difference>,
 }
 
 /// The engine and all it talks to.
@@ -134,17 +140,22 @@ impl Serving {
                     sessions: self.engine.open_sessions(),
                     sol_active: self.engine.sol_active(),
                     dropped: self.engine.dropped(),
+                    identify: self.engine.identify(host::now()),
+                    differences: self.engine.differences(),
                 });
+            }
+            Input::Sel(reply) => {
+                let _ = reply.send(self.engine.sel());
             }
         }
     }
 
     /// Passes on all that the engine wants.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(request) = self.engine.poll_request() {
             match request {
-                Request::Power(request) => {
-                    let _ = self.machine.send(machine::Input::Request(request, None));
+                Request::Power(request, origin) => {
+                    let _ = self.machine.send(machine::Input::Request(request, origin, None));
                 }
                 Request::Boot(boot) => {
                     let _ = self.machine.send(machine::Input::Boot(boot));

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::console::From;
-use crate::control::{Link, Request, Response, Status};
+use crate::control::{Difference, Link, Request, Response, SelEntry, Status};
+use crate::machine::Origin;
 use crate::plan::NetworkPlan;
 use crate::runtime::{bmc, console, machine, network, viewers};
 
@@ -97,6 +98,7 @@ async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attache
         Ok(Request::Break) => machine.send(machine::Input::Break).ok().map(|()| Response::Accepted),
         Ok(Request::Status) => status(about, &bmc, &machine, &network).await.map(Response::Status),
         Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
+        Ok(Request::Sel) => sel(&bmc).await.map(Response::Sel),
         Ok(Request::Power { request }) => power(request, &machine).await,
         Err(error) => Some(Response::Refused(format!("not a request: {error}"))),
     };
@@ -112,7 +114,7 @@ async fn power(
     machine: &mpsc::UnboundedSender<machine::Input>,
 ) -> Option<Response> {
     let (reply, result) = oneshot::channel();
-    machine.send(machine::Input::Request(request, Some(reply))).ok()?;
+    machine.send(machine::Input::Request(request, Origin::Ctl, Some(reply))).ok()?;
     Some(match result.await.ok()? {
         Ok(()) => Response::Accepted,
         Err(refusal) => Response::Refused(refusal.to_string()),
@@ -130,6 +132,22 @@ async fn links(
         return Some(about.network.nics.iter().map(network::without_interface).collect());
     }
     answer.await.ok()
+}
+
+/// The System Event Log.
+async fn sel(bmc: &mpsc::Sender<bmc::Input>) -> Option<Vec<SelEntry>> {
+    let (reply, answer) = oneshot::channel();
+    bmc.send(bmc::Input::Sel(reply)).await.ok()?;
+    let entry = |entry: crate::bmc::SelEntry| {
+        let crate::bmc::SelEntry { id, time_s, sensor, event, asserted, detail, record } = entry;
+        SelEntry { id, time_s, sensor, event, asserted, detail, record }
+    };
+    Some(answer.await.ok()?.into_iter().map(entry).collect())
+}
+
+fn difference(difference: crate::bmc::Difference) -> Difference {
+    let crate::bmc::Difference { setting, profile, now } = difference;
+    Difference { setting, profile, now }
 }
 
 /// Asks both owners; the BMC's answer proves that its loop turns.
@@ -158,6 +176,9 @@ async fn status(
         sessions: bmc.sessions,
         sol_active: bmc.sol_active,
         dropped_datagrams: bmc.dropped,
+        identify: bmc.identify.0,
+        identify_left_s: bmc.identify.1.map(|left| left.as_secs()),
+        differences: bmc.differences.into_iter().map(difference).collect(),
         links: links.unwrap_or_default(),
     })
 }

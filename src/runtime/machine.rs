@@ -18,7 +18,7 @@ use crate::host::tap::Tap;
 use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
-use crate::machine::{Event, Power, Refusal, Request, Status, StopCause};
+use crate::machine::{Event, Origin, Power, Refusal, Request, Status, StopCause};
 use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{self, Command, Message};
@@ -38,8 +38,8 @@ const KEPT_LINES: usize = 4;
 /// What this task is told.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A power request, and who wants to know what became of it.
-    Request(Request, Option<oneshot::Sender<Result<(), Refusal>>>),
+    /// A power request, who asked, and who waits to be told what became of it. The BMC is told anyway.
+    Request(Request, Origin, Option<oneshot::Sender<Result<(), Refusal>>>),
     /// The boot override has changed.
     Boot(Option<Override>),
     /// The time off within a power cycle has changed.
@@ -173,13 +173,18 @@ pub(super) async fn run(
             } => machine.drive(|driver, effects| driver.handle_timeout(host::now(), effects)).await,
         }
     }
+    // How it ended belongs into the SEL.
+    for (status, event) in machine.reports {
+        let _ = machine.bmc.send(bmc::Input::Machine(status, event)).await;
+    }
 }
 
 impl Machine {
     async fn handle(&mut self, input: Input) {
         match input {
-            Input::Request(request, reply) => {
+            Input::Request(request, origin, reply) => {
                 let mut result = Ok(());
+                let before = self.reports.len();
                 self.drive(|driver, effects| {
                     result = driver.handle_request(host::now(), request, effects);
                 })
@@ -188,8 +193,9 @@ impl Machine {
                     Ok(()) => info!(?request, "power request"),
                     Err(refusal) => warn!(?request, %refusal, "power request refused"),
                 }
-                // The BMC may have accepted it for a state that was over: tell it how things are.
-                self.reports.push_back((self.driver.status(), Event::Changed));
+                // Before what has come of it already.
+                let event = Event::Requested(request, origin, result);
+                self.reports.insert(before, (self.driver.status(), event));
                 if let Some(reply) = reply {
                     let _ = reply.send(result);
                 }
@@ -197,8 +203,8 @@ impl Machine {
             Input::Boot(boot) => {
                 self.write_state("boot.device", boot_word(boot));
                 if matches!(boot, Some(Override { target: BootTarget::Setup, .. })) {
-                    warn!(
-                        "the firmware's set-up cannot be entered from outside; the boot order stays"
+                    info!(
+                        "the firmware's set-up is entered when the machine is switched on or cycled, not by a reset"
                     );
                 }
                 self.drive(|driver, effects| driver.handle_boot(boot, effects)).await;
@@ -220,7 +226,10 @@ impl Machine {
                 }
             }
             Input::End => {
-                self.ending = true;
+                if !std::mem::replace(&mut self.ending, true) {
+                    let event = Event::Requested(Request::Soft, Origin::End, Ok(()));
+                    self.reports.push_back((self.driver.status(), event));
+                }
                 self.drive(|driver, effects| driver.handle_end(host::now(), effects)).await
             }
             Input::Query(reply) => {
@@ -344,8 +353,8 @@ impl Machine {
         let mut queue = VecDeque::from(effects);
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Spawn(order) => {
-                    if let Err(reason) = self.spawn(&order).await {
+                Effect::Spawn { order, setup } => {
+                    if let Err(reason) = self.spawn(&order, setup).await {
                         let mut more = Vec::new();
                         self.driver.handle_spawn_failed(reason, &mut more);
                         queue.extend(more);
@@ -357,6 +366,7 @@ impl Machine {
                         self.send(command);
                     }
                 }
+                Effect::PressSetupKey => self.send(self.plan.qemu.setup_key()),
                 Effect::Terminate => self.signal(false),
                 Effect::Kill => self.signal(true),
                 Effect::Report(status, event) => self.report(status, event),
@@ -365,11 +375,11 @@ impl Machine {
         }
     }
 
-    async fn spawn(&mut self, order: &BootOrder) -> Result<(), String> {
+    async fn spawn(&mut self, order: &BootOrder, setup: bool) -> Result<(), String> {
         self.processes += 1;
         let number = self.processes;
         self.nics.spawned(&self.plan.network);
-        let process = process::spawn(&self.plan.qemu, order, &self.taps)?;
+        let process = process::spawn(&self.plan.qemu, order, setup, &self.taps)?;
         let sender = self.sender.clone();
         let deliver = move |message| {
             let _ = sender.send(Input::Monitor(number, message));
@@ -424,7 +434,9 @@ impl Machine {
 
     fn report(&mut self, status: Status, event: Event) {
         match &event {
-            Event::Changed | Event::BootUsed(_) => {}
+            Event::Changed | Event::Requested(..) | Event::BootUsed(_) => {}
+            Event::Panicked => warn!("the guest's kernel has panicked"),
+            Event::WatchdogExpired(action) => warn!(action, "the machine's own watchdog"),
             Event::Started(cause) => info!(?cause, "machine started"),
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
                 self.last_failure = Some(how.clone());
@@ -481,7 +493,7 @@ fn write_if_new(
 
 fn boot_word(boot: Option<Override>) -> &'static str {
     match boot.map(|boot| boot.target) {
-        None => "none",
+        None | Some(BootTarget::Default) => "none",
         Some(BootTarget::Device(BootDevice::Network)) => "pxe",
         Some(BootTarget::Device(BootDevice::Disk)) => "disk",
         Some(BootTarget::Device(BootDevice::Cdrom)) => "cdrom",

@@ -40,7 +40,7 @@ use crate::host::dirs::{self, DirError};
 use crate::host::log_file::LogFile;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
-use crate::host::{facts, process};
+use crate::host::{facts, nvram, process};
 use crate::plan::Plan;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
@@ -110,18 +110,20 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (network_sender, network_inbox) = mpsc::unbounded_channel();
 
     let mut engine = crate::bmc::Bmc::new(engine, crate::host::seed());
-    if let Some(saved) = save::read(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?
-        && let Err(error) = engine.restore(&saved)
-    {
-        let aside = save::set_aside(&plan.state_dir).map_err(|error| fail(unreadable(&error)))?;
-        warn!(%error, kept = %aside.display(), "users and settings are the profile's: the file of what was changed over IPMI is damaged");
+    let damaged = match save::read(&plan.state_dir) {
+        Ok(None) => None,
+        Ok(Some(saved)) => engine.restore(&saved).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = damaged {
+        save::set_aside(&plan.state_dir, &why).map_err(|error| fail(unreadable(&error)))?;
     }
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));
-    let serving = bmc::Serving {
+    let mut serving = bmc::Serving {
         udp,
         timer,
         engine,
@@ -131,6 +133,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         console: console.clone(),
         for_sol,
     };
+    // The boot override that was kept is for this start already.
+    serving.drain();
     let serving = tokio::task::spawn_local(bmc::serve(serving));
     let about = control::About {
         name: plan.identity.name.to_string(),
@@ -158,7 +162,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         tokio::task::spawn_local(async move {
             // A guest is told of the interfaces that are there when it starts.
             let _ = timeout(INTERFACES_LIMIT, settled).await;
-            let _ = machine.send(machine::Input::Request(crate::machine::Request::On, None));
+            let (on, policy) = (crate::machine::Request::On, crate::machine::Origin::RestorePolicy);
+            let _ = machine.send(machine::Input::Request(on, policy, None));
         });
     }
     let clean_up = clean_up(&plan);
@@ -296,17 +301,9 @@ fn restores_on(plan: &Plan, policy: Restore) -> Result<bool, Finding> {
     match policy {
         Restore::AlwaysOn => Ok(true),
         Restore::AlwaysOff => Ok(false),
-        Restore::Previous => {
-            let path = plan.state_dir.join(machine::LAST_POWER);
-            match std::fs::read_to_string(&path) {
-                Ok(word) => Ok(word.trim() != "off"),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-                Err(error) => Err(host(
-                    key("state_dir"),
-                    format!("the last power state, {}: {error}", path.display()),
-                )),
-            }
-        }
+        Restore::Previous => save::was_on(&plan.state_dir).map_err(|error| {
+            host(key("state_dir"), format!("the last power state cannot be read: {error}"))
+        }),
     }
 }
 
@@ -379,9 +376,12 @@ fn prepare_files(plan: &Plan) -> Result<(), Finding> {
         }
     }
     if let Some(nvram) = &plan.qemu.nvram {
-        dirs::copy_if_missing(&nvram.template, &nvram.path).map_err(|error| {
+        let damaged = nvram::prepare(nvram).map_err(|error| {
             host(key("state_dir"), format!("the UEFI variables cannot be kept: {error}"))
         })?;
+        if let Some(aside) = damaged {
+            warn!(kept = %aside.display(), "the UEFI variables are new ones: their file is damaged, or that of another firmware");
+        }
     }
     Ok(())
 }

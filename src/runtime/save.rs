@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::host::dirs;
+use crate::runtime::machine::LAST_POWER;
 
 /// What clients have changed over IPMI. For this user only: it holds passwords.
 const FILE: &str = "bmc.json";
@@ -28,14 +29,32 @@ pub(super) fn read(state_dir: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Moves a damaged file out of the way, for people to look at; answers where to.
+/// Moves what was saved out of the way, as it cannot be used.
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn set_aside(state_dir: &Path) -> io::Result<PathBuf> {
-    let aside = state_dir.join(format!("{FILE}.damaged"));
-    fs_err::rename(file(state_dir), &aside)?;
-    Ok(aside)
+pub(super) fn set_aside(state_dir: &Path, why: &str) -> io::Result<()> {
+    let aside = dirs::set_aside(&file(state_dir))?;
+    warn!(error = why, kept = %aside.display(), "users and settings are the profile's: the file of what was changed over IPMI is damaged");
+    Ok(())
+}
+
+/// Whether the machine was on when the program ended; the first time, it counts as on.
+///
+/// # Errors
+/// The kernel's, when a damaged file cannot be set aside.
+pub(super) fn was_on(state_dir: &Path) -> io::Result<bool> {
+    let path = state_dir.join(LAST_POWER);
+    let why = match fs_err::read(&path) {
+        Ok(word) if word.trim_ascii() == b"on" => return Ok(true),
+        Ok(word) if word.trim_ascii() == b"off" => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Ok(_) => "neither `on` nor `off`".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let aside = dirs::set_aside(&path)?;
+    warn!(error = why, kept = %aside.display(), "the machine counts as on: the file of its last power state is damaged");
+    Ok(true)
 }
 
 /// Writes what comes, the newest of what has come, until nobody is left to send any.

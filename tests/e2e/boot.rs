@@ -1,38 +1,14 @@
 //! Boot overrides: what clients are told, and what the firmware does.
 
 use crate::machine::{Machine, Setup};
+use crate::media;
 use crate::terminal::Terminal;
 use crate::wait::{BOOT, SOON, wait_until};
 
-/// A boot sector: writes `disk booted` to the serial port, waits for a key there, and resets the
-/// machine, as an operating system does that reboots.
-const BOOT_SECTOR: [u8; 58] = [
-    0xfa, 0xfc, //             cli; cld
-    0x31, 0xc0, 0x8e, 0xd8, // ds = 0
-    0xbe, 0x2c, 0x7c, //       si = message
-    0xba, 0xfd, 0x03, //       send: wait until the line status says "transmitter empty"
-    0xec, 0xa8, 0x20, 0x74, 0xf8, //
-    0xac, 0x84, 0xc0, 0x74, 0x06, // next character; after the last one, on to `read`
-    0xba, 0xf8, 0x03, 0xee, 0xeb, 0xed, // write it, on to `send`
-    0xba, 0xfd, 0x03, //       read: wait until the line status says "data ready"
-    0xec, 0xa8, 0x01, 0x74, 0xf8, //
-    0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, // reset control register: hard reset
-    0xeb, 0xf0, //             on to `read`
-    b'd', b'i', b's', b'k', b' ', b'b', b'o', b'o', b't', b'e', b'd', b'\r', b'\n', 0,
-];
-
-/// A disk that BIOS boots and UEFI does not.
-pub(crate) fn bootable_image() -> Vec<u8> {
-    let mut image = vec![0; 1 << 20];
-    image[..BOOT_SECTOR.len()].copy_from_slice(&BOOT_SECTOR);
-    image[510..512].copy_from_slice(&[0x55, 0xaa]);
-    image
-}
-
-/// A machine with such a disk, and a NIC.
+/// A machine with a disk and a NIC.
 fn with_disk_and_nic() -> Setup {
     let setup = Setup::bare();
-    let disk = setup.file("disk.raw", &bootable_image());
+    let disk = setup.file("disk.raw", &media::disk("disk"));
     setup
         .set(format!("disks.0.path={}", disk.display()))
         .set("nics.0.wiring=user")
@@ -53,7 +29,7 @@ pub(crate) const DISK: &str = "Hard Disk";
 pub(crate) const NETWORK: &str = "ROM";
 
 #[track_caller]
-fn expect_flags(machine: &Machine, valid: &str, lifetime: &str, device: &str) {
+pub(crate) fn expect_flags(machine: &Machine, valid: &str, lifetime: &str, device: &str) {
     machine
         .ipmitool(&["chassis", "bootparam", "get", "5"])
         .succeeds()
@@ -63,24 +39,34 @@ fn expect_flags(machine: &Machine, valid: &str, lifetime: &str, device: &str) {
 }
 
 #[track_caller]
-fn bootdev(machine: &Machine, words: &[&str]) {
+pub(crate) fn bootdev(machine: &Machine, words: &[&str]) {
     let answer = format!("Set Boot Device to {}", words[0]);
     machine.ipmitool(&[&["chassis", "bootdev"], words].concat()).succeeds().says(&answer);
 }
 
-/// Sets the network as boot device, and waits until QEMU knows. In the first second after a start
-/// it is not told, because a guest's reboot can be several resets in a row.
+/// Sets a boot device, and waits until QEMU knows. In the first second after a start it is not told,
+/// because a guest's reboot can be several resets in a row.
 #[track_caller]
-fn bootdev_pxe_at_rest(machine: &Machine, options: &[&str]) {
-    const NIC_FIRST: &str = r#"/nic0","property":"bootindex","value":1}"#;
+pub(crate) fn bootdev_at_rest(machine: &Machine, device: &str, options: &[&str]) {
+    let first = match device {
+        "pxe" => "nic0",
+        "cdrom" => "cdrom0",
+        _ => "disk0",
+    };
+    let first = format!(r#"/{first}","property":"bootindex","value":1}}"#);
     let before = machine.log().len();
-    bootdev(machine, &[&["pxe"], options].concat());
-    wait_until("QEMU's boot order is set", SOON, || machine.log()[before..].contains(NIC_FIRST));
+    bootdev(machine, &[&[device], options].concat());
+    wait_until("QEMU's boot order is set", SOON, || machine.log()[before..].contains(&first));
 }
 
 #[track_caller]
-fn expect_no_override(machine: &Machine) {
+pub(crate) fn expect_no_override(machine: &Machine) {
     machine.wait_state_file("boot.device", "none");
+    // `none` is an override, too, until it is used up.
+    wait_until("the flags are used up", SOON, || {
+        let flags = machine.ipmitool(&["chassis", "bootparam", "get", "5"]).succeeds();
+        flags.stdout.contains("   - Boot Flag Invalid\n")
+    });
     expect_flags(machine, "Invalid", "only next boot", "No override");
 }
 
@@ -141,7 +127,7 @@ fn the_firmware_follows_a_one_time_override_once() {
     expect_no_override(&machine);
 
     // A reset from outside.
-    bootdev_pxe_at_rest(&machine, &[]);
+    bootdev_at_rest(&machine, "pxe", &[]);
     machine.power("reset");
     assert_eq!(first_tried(&mut sol), NETWORK);
     expect_no_override(&machine);
@@ -172,7 +158,7 @@ fn the_firmware_follows_an_override_when_the_guest_reboots() {
     sol.expect("disk booted");
 
     // Set on a machine that runs, it changes nothing before the guest reboots.
-    bootdev_pxe_at_rest(&machine, &[]);
+    bootdev_at_rest(&machine, "pxe", &[]);
     expect_flags(&machine, "Valid", "only next boot", "Force PXE");
     sol.press("r");
     assert_eq!(first_tried(&mut sol), NETWORK);
@@ -182,7 +168,7 @@ fn the_firmware_follows_an_override_when_the_guest_reboots() {
     assert_eq!(first_tried(&mut sol), DISK);
     sol.expect("disk booted");
 
-    bootdev_pxe_at_rest(&machine, &["options=persistent"]);
+    bootdev_at_rest(&machine, "pxe", &["options=persistent"]);
     for _ in 0..2 {
         machine.power("reset");
         assert_eq!(first_tried(&mut sol), NETWORK);
@@ -206,23 +192,88 @@ fn an_override_holds_for_a_reset_right_after_another() {
     assert_eq!(first_tried(&mut sol), DISK);
 }
 
+/// What each client writes is read back before a start; after it, what was for one boot is gone.
 #[test]
-fn uefi_follows_an_override_as_bios_does() {
-    const CLEAR_SCREEN: &str = "\u{1b}[2J";
-    const DISK_FAILED: &str = "BdsDxe: failed to load Boot";
-    const NETWORK_BOOT: &str = "Open Source Network Boot Firmware";
-    let machine = with_disk_and_nic().set("firmware.mode=uefi").start();
-    let mut sol = machine.sol();
-    let mut disk_is_first = || {
-        sol.expect_within(BOOT, CLEAR_SCREEN);
-        sol.expect_within(BOOT, NETWORK_BOOT).contains(DISK_FAILED)
+fn what_each_client_has_set_is_told_as_it_is_before_and_after_a_start() {
+    let machine = Setup::bare().start();
+    let efi = |boot: &str| {
+        let text = format!("   - BIOS {boot} boot \n");
+        machine.ipmitool(&["chassis", "bootparam", "get", "5"]).succeeds().says(&text);
+    };
+    let data = |data: &str| {
+        let text = format!("Boot parameter data: {data}");
+        machine.ipmitool(&["chassis", "bootparam", "get", "5"]).succeeds().says(&text);
     };
     machine.power("on");
-    assert!(disk_is_first());
-    bootdev_pxe_at_rest(&machine, &[]);
-    machine.power("reset");
-    assert!(!disk_is_first());
-    expect_no_override(&machine);
-    machine.power("cycle");
-    assert!(disk_is_first());
+    machine.wait_on();
+    let start = || {
+        machine.power("reset");
+        machine.wait_on();
+    };
+    let gone = || {
+        start();
+        expect_no_override(&machine);
+    };
+
+    bootdev(&machine, &["pxe", "options=persistent,efiboot"]);
+    expect_flags(&machine, "Valid", "all future boots", "Force PXE");
+    efi("EFI");
+    start();
+    data("e004000000");
+    bootdev(&machine, &["disk", "options=efiboot"]);
+    data("a008000000");
+    gone();
+    bootdev(&machine, &["cdrom", "clear-cmos=yes"]);
+    data("8094000000");
+    gone();
+    // The flag for the time limit, and those for other events.
+    let bootflag = |words: &[&str]| {
+        machine.ipmitool(&[&["chassis", "bootparam", "set", "bootflag"], words].concat()).succeeds()
+    };
+    bootflag(&["force_bios", "options=no-timeout,watchdog"]);
+    expect_flags(&machine, "Valid", "only next boot", "Force Boot into BIOS Setup");
+    gone();
+    bootflag(&["force_cdrom"]);
+    expect_flags(&machine, "Valid", "only next boot", "Force Boot from CD/DVD");
+    gone();
+    // What the machine does not have is used up all the same.
+    bootdev(&machine, &["floppy"]);
+    machine.wait_state_file("boot.device", "none");
+    gone();
+
+    // Ironic.
+    machine.ipmitool(&["raw", "0x00", "0x08", "0x03", "0x08"]).succeeds();
+    let set = |bits: &str, device: &str| {
+        let words = ["raw", "0x00", "0x08", "0x05", bits, device, "0x00", "0x00", "0x00"];
+        machine.ipmitool(&words).succeeds();
+    };
+    set("0xe0", "0x04");
+    data("e004000000");
+    start();
+    data("e004000000");
+    set("0xa0", "0x04");
+    data("a004000000");
+    gone();
+
+    // FreeIPMI.
+    let config = |words: &[&str]| {
+        let category = ["--category=chassis"];
+        machine.freeipmi("ipmi-config", &[&category, words].concat())
+    };
+    let pxe = ["-e", "Chassis_Boot_Flags:Boot_Device=PXE"];
+    config(
+        &[&["--commit", "-e", "Chassis_Boot_Flags:Boot_Flags_Persistent=No"], &pxe[..]].concat(),
+    )
+    .succeeds();
+    expect_flags(&machine, "Valid", "only next boot", "Force PXE");
+    config(&[&["--diff"], &pxe[..]].concat()).succeeds().does_not_say("actual");
+    config(&["--diff", "-e", "Chassis_Boot_Flags:Boot_Device=HARD-DRIVE"]).says("actual=`PXE'");
+    let checkout = || config(&["--checkout", "--section=Chassis_Boot_Flags"]).succeeds().stdout;
+    let device = |checkout: &str| {
+        let line = checkout.lines().find(|line| line.trim_start().starts_with("Boot_Device "));
+        line.and_then(|line| line.split_whitespace().last()).map(str::to_owned)
+    };
+    assert_eq!(device(&checkout()).as_deref(), Some("PXE"));
+    gone();
+    assert_eq!(device(&checkout()).as_deref(), Some("NO-OVERRIDE"));
 }

@@ -241,7 +241,7 @@ fn carry_out(plan: &Plan) -> Result<(), String> {
         Tap::open(&name, queues).map_err(|error| format!("{name}: {error}"))
     });
     let taps = taps.collect::<Result<Vec<_>, _>>()?;
-    let process = process::spawn(&plan.qemu, &order, &taps)?;
+    let process = process::spawn(&plan.qemu, &order, false, &taps)?;
     let mut children = Children(process.swtpm.into_iter().chain([process.pid]).collect());
     let talked = talk(process.qmp, plan);
     if talked.is_err() {

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::boot::{DISK, NETWORK, bootable_image};
+use crate::boot::{DISK, NETWORK};
 use crate::machine::{Machine, Setup, root};
+use crate::media;
 use crate::processes::{self, Signal};
 use crate::terminal::Terminal;
 use crate::wait::{BOOT, SOON, wait_until};
@@ -247,7 +248,7 @@ fn rom(words: &str) -> Vec<u8> {
 /// of the two it takes.
 fn first_boot(nics: &[&str]) -> (String, String) {
     let setup = Setup::bare();
-    let disk = setup.file("disk.raw", &bootable_image());
+    let disk = setup.file("disk.raw", &media::disk("disk"));
     let mut setup = setup
         .set("boot.order=[\"network\", \"disk\"]")
         .set(format!("disks.0.path={}", disk.display()))

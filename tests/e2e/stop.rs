@@ -64,6 +64,19 @@ fn a_second_sigterm_does_not_wait() {
 }
 
 #[test]
+fn a_second_sigterm_does_not_wait_for_a_qemu_that_hangs_either() {
+    let mut machine = Setup::bare().set("power.restore=always-on").start();
+    processes::signal(machine.wait_on(), Signal::SIGSTOP);
+    let start = Instant::now();
+    machine.signal(Signal::SIGTERM);
+    machine.expect_log("SIGTERM: stopping");
+    machine.signal(Signal::SIGTERM);
+    assert_eq!(machine.wait_end(SOON).code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    machine.assert_cleaned_up();
+}
+
+#[test]
 fn a_program_with_a_machine_that_is_off_ends_at_once() {
     let mut machine = Setup::bare().start();
     machine.signal(Signal::SIGTERM);

@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::Digest;
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
+use qemu_bmc::machine;
 use qemu_bmc::plan::LanIdentity;
 use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
@@ -44,8 +45,11 @@ pub fn config() -> Config {
         guid: GUID,
         advertised_port: 6231,
         sol_replay: false,
+        uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,
+        cycle_interval_s: 1,
+        cycle_interval_declared: false,
         name: "node1".into(),
         asset_tag: None,
         identity: vector_engine::identity(),
@@ -93,6 +97,15 @@ impl Rig {
 
     pub fn requests(&mut self) -> Vec<Request> {
         std::iter::from_fn(|| self.bmc.poll_request()).collect()
+    }
+
+    /// What is wished of the machine, and nothing else is.
+    pub fn power_requests(&mut self) -> Vec<machine::Request> {
+        let power = |wish| match wish {
+            Request::Power(request, _) => request,
+            other => panic!("{other:?}"),
+        };
+        self.requests().into_iter().map(power).collect()
     }
 
     pub fn pass(&mut self, time: Duration) {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use qemu_bmc::bmc::event::Request;
-use qemu_bmc::machine::{self, Event, Power, StartCause, Status, StopCause};
+use qemu_bmc::machine::{self, Event, Origin, Power, StartCause, Status, StopCause};
 
 use crate::console::{Rig, Session, admin, engine, login};
-use crate::{APP, CHASSIS, ON, switched_on};
+use crate::{APP, CHASSIS, ON, answered, switched_on};
 
 const GROUP: u8 = 0x2C;
 
@@ -45,6 +45,8 @@ fn the_restart_cause_says_who_it_was() {
     let mut session = administrator(&mut rig);
     let mut cause = |rig: &mut Rig| session.command(rig, CHASSIS, 0x07, &[]).1[0];
     assert_eq!(cause(&mut rig), 0x0);
+    let restored = Event::Requested(machine::Request::On, Origin::RestorePolicy, Ok(()));
+    rig.bmc.handle_machine(rig.now, Status::OFF, &restored);
     switched_on(&mut rig);
     assert_eq!(cause(&mut rig), 0x6, "always restored");
     let started = |rig: &mut Rig, how| {
@@ -57,9 +59,11 @@ fn the_restart_cause_says_who_it_was() {
     assert_eq!(cause(&mut rig), 0x2, "not by IPMI");
     let mut session = administrator(&mut rig);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[3]).0, 0);
+    answered(&mut rig, ON);
     started(&mut rig, StartCause::Reset);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x07, &[]).1[0], 0x1);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[2]).0, 0);
+    answered(&mut rig, Status { operation: Some(machine::Request::Cycle), ..ON });
     started(&mut rig, StartCause::PowerCycle);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1[1] & 0x10, 0x10, "on by IPMI");
 }
@@ -199,5 +203,5 @@ fn power_is_commanded_once() {
     let mut rig = Rig::new();
     let mut session = administrator(&mut rig);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[1]).0, 0);
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::On)]);
+    assert_eq!(rig.power_requests(), [machine::Request::On]);
 }

@@ -7,6 +7,7 @@
     reason = "a test"
 )]
 
+mod boot;
 mod channel;
 mod console;
 mod device;
@@ -16,6 +17,7 @@ mod sensors;
 mod setup;
 mod sol_config;
 mod storage;
+mod story;
 mod suites;
 mod table;
 mod users;
@@ -27,9 +29,7 @@ use std::time::Duration;
 
 use console::{Refused, Rig, Session, Suite, admin, login, message, open, setup, v15_datagram};
 use qemu_bmc::bmc::event::{Request, Watch};
-use qemu_bmc::machine::boot::{BootTarget, Lifetime, Override};
-use qemu_bmc::machine::{self, Event, Power, StartCause, Status};
-use qemu_bmc::value::BootDevice;
+use qemu_bmc::machine::{self, Event, Power, StartCause, Status, StopCause};
 
 const CHASSIS: u8 = 0x00;
 const APP: u8 = 0x06;
@@ -146,7 +146,7 @@ fn privilege_starts_at_user_and_is_raised_within_the_limit() {
     assert_eq!(session.command(&mut rig, APP, 0x3B, &[0]), (0, vec![2]));
     assert_eq!(session.command(&mut rig, APP, 0x3B, &[3]), (0, vec![3]));
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[3]).0, 0);
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::Reset)]);
+    assert_eq!(rig.power_requests(), [machine::Request::Reset]);
     // What no one knows is C1h whatever the level: ipmitool probes at every login.
     let mut session = login(&mut rig, Suite::Three, "user", "user-secret", 0x12).unwrap();
     assert_eq!(session.command(&mut rig, 0x2C, 0x3E, &[0, 2]).0, 0xC1);
@@ -165,11 +165,41 @@ fn power_requests_conflict_or_repeat() {
     assert_eq!(control(&mut rig, 6), 0xCC);
     assert_eq!(control(&mut rig, 1), 0x00);
     assert_eq!(control(&mut rig, 3), 0xC0, "the machine has not said that it is on");
+    answered(&mut rig, Status { operation: Some(machine::Request::On), ..ON });
+    assert_eq!(control(&mut rig, 3), 0xC0);
     switched_on(&mut rig);
     assert_eq!(control(&mut rig, 1), 0x00, "on while on");
     assert_eq!(control(&mut rig, 2), 0x00);
     assert_eq!(control(&mut rig, 2), 0x00, "the same again");
     assert_eq!(control(&mut rig, 1), 0xC0);
+}
+
+/// The machine has all that was asked of it, and this is how it is then.
+fn answered(rig: &mut Rig, status: Status) {
+    for request in rig.requests() {
+        if let Request::Power(request, origin) = request {
+            let event = Event::Requested(request, origin, Ok(()));
+            rig.bmc.handle_machine(rig.now, status, &event);
+        }
+    }
+}
+
+#[test]
+fn what_was_accepted_counts_whatever_the_machine_says_of_before() {
+    let mut rig = Rig::new();
+    switched_on(&mut rig);
+    let mut session = admin(&mut rig);
+    session.command(&mut rig, APP, 0x3B, &[4]);
+    let mut control =
+        |rig: &mut Rig, operation| session.command(rig, CHASSIS, 0x02, &[operation]).0;
+    assert_eq!(control(&mut rig, 0), 0x00);
+    // It was on its way already.
+    rig.bmc.handle_machine(rig.now, ON, &Event::Changed);
+    assert_eq!(control(&mut rig, 1), 0xC0, "it would be refused by the machine, and nobody told");
+    answered(&mut rig, Status { operation: Some(machine::Request::Off), ..ON });
+    assert_eq!(control(&mut rig, 1), 0xC0);
+    rig.bmc.handle_machine(rig.now, Status::OFF, &Event::Stopped(StopCause::Request));
+    assert_eq!(control(&mut rig, 1), 0x00);
 }
 
 #[test]
@@ -201,7 +231,7 @@ fn a_repeated_request_is_answered_and_not_executed() {
         let (_, response) = session.unseal(answer);
         assert_eq!(session.response(CHASSIS, 0x02, &response), (0, vec![]));
     }
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::Reset)]);
+    assert_eq!(rig.power_requests(), [machine::Request::Reset]);
     // The same operation later, under the next number, is a new request.
     assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[3]).0, 0);
     assert_eq!(rig.requests().len(), 1);
@@ -335,109 +365,6 @@ fn wrong_lengths_and_places_have_their_codes() {
     assert_eq!(session.command(&mut rig, APP, 0x59, &[0, 9, 0, 0]).0, 0x80);
     assert_eq!(session.command(&mut rig, APP, 0xEE, &[]).0, 0xC1);
     assert_eq!(session.command(&mut rig, 0x3E, 0x01, &[]).0, 0xC1);
-}
-
-#[test]
-fn the_boot_initiator_leaves_a_message() {
-    let mut rig = Rig::new();
-    let mut session = admin(&mut rig);
-    session.command(&mut rig, APP, 0x3B, &[4]);
-    for (parameter, value) in [
-        (1, vec![2]),
-        (2, vec![1]),
-        (6, vec![1, 2, 3, 4, 5, 6, 7, 8, 9]),
-        (7, [&[7][..], b"sixteen bytes..."].concat()),
-    ] {
-        let data = [&[parameter][..], &value].concat();
-        assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &data), (0, vec![]), "{parameter}");
-        let set = if parameter == 7 { 7 } else { 0 };
-        let read = session.command(&mut rig, CHASSIS, 0x09, &[parameter, set, 0]);
-        assert_eq!(read, (0, [&[1, parameter][..], &value].concat()), "{parameter}");
-    }
-    let too_long = [&[7, 0][..], &[1; 17]].concat();
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &too_long).0, 0xC7);
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[7, 8, 1]).0, 0xC9);
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[6, 1]).0, 0xC7);
-    assert_eq!(rig.requests(), []);
-}
-
-fn set_boot_flags(rig: &mut Rig, session: &mut Session, flags: [u8; 5]) -> Vec<Request> {
-    let data = [&[5][..], &flags].concat();
-    assert_eq!(session.command(rig, CHASSIS, 0x08, &data).0, 0);
-    rig.requests()
-}
-
-fn boot_flags(rig: &mut Rig, session: &mut Session) -> Vec<u8> {
-    let (code, data) = session.command(rig, CHASSIS, 0x09, &[5, 0, 0]);
-    assert_eq!((code, &data[..2]), (0, &[1, 5][..]));
-    data[2..].to_vec()
-}
-
-#[test]
-fn boot_flags_are_read_back_and_used_up() {
-    let mut rig = Rig::new();
-    switched_on(&mut rig);
-    let mut session = admin(&mut rig);
-    session.command(&mut rig, APP, 0x3B, &[4]);
-    // The sequence of ipmitool: set in progress, acknowledge, flags, commit, set complete.
-    for data in [&[0, 1][..], &[4, 1, 1], &[5, 0x80, 0x04, 0, 0, 0], &[0, 2], &[0, 0]] {
-        assert_eq!(session.command(&mut rig, CHASSIS, 0x08, data).0, 0);
-    }
-    let requests = rig.requests();
-    let [Request::Boot(Some(boot))] = requests[..] else { panic!("{requests:?}") };
-    assert_eq!(boot.target, BootTarget::Device(BootDevice::Network));
-    assert_eq!(boot.lifetime, Lifetime::Once);
-    assert_eq!(boot_flags(&mut rig, &mut session), [0x80, 0x04, 0, 0, 0]);
-    let now = rig.now;
-    rig.bmc.handle_machine(now, ON, &Event::BootUsed(boot));
-    assert_eq!(boot_flags(&mut rig, &mut session), [0; 5]);
-    assert_eq!(rig.requests(), [Request::Boot(None)]);
-
-    // Persistent and UEFI, as Ironic writes it.
-    let requests = set_boot_flags(&mut rig, &mut session, [0xE0, 0x08, 0, 0, 0]);
-    let [Request::Boot(Some(Override { lifetime: Lifetime::Always, .. }))] = requests[..] else {
-        panic!("{requests:?}");
-    };
-    let now = rig.now;
-    rig.bmc.handle_machine(now, ON, &Event::Started(StartCause::Guest));
-    rig.pass(Duration::from_secs(30));
-    assert_eq!(boot_flags(&mut rig, &mut session), [0xE0, 0x08, 0, 0, 0]);
-}
-
-#[test]
-fn boot_flags_are_valid_for_a_minute_unless_told_otherwise() {
-    let mut rig = Rig::new();
-    switched_on(&mut rig);
-    let mut session = admin(&mut rig);
-    session.command(&mut rig, APP, 0x3B, &[4]);
-    let later = |rig: &mut Rig, session: &mut Session| {
-        for _ in 0..4 {
-            rig.pass(Duration::from_secs(20));
-            session.command(rig, APP, 0x01, &[]);
-        }
-        boot_flags(rig, session)
-    };
-    set_boot_flags(&mut rig, &mut session, [0x80, 0x04, 0, 0, 0]);
-    assert_eq!(later(&mut rig, &mut session), [0; 5], "nobody switched power");
-    // Ironic: raw 0x00 0x08 0x03 0x08.
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x08, &[3, 8]).0, 0);
-    set_boot_flags(&mut rig, &mut session, [0x80, 0x04, 0, 0, 0]);
-    assert_eq!(later(&mut rig, &mut session), [0x80, 0x04, 0, 0, 0]);
-    assert_eq!(session.command(&mut rig, CHASSIS, 0x09, &[3, 0, 0]), (0, vec![1, 3, 8]));
-}
-
-#[test]
-fn set_in_progress_belongs_to_a_session_and_dies_with_it() {
-    let mut rig = Rig::new();
-    let mut one = admin(&mut rig);
-    let mut two = admin(&mut rig);
-    one.command(&mut rig, APP, 0x3B, &[4]);
-    two.command(&mut rig, APP, 0x3B, &[4]);
-    assert_eq!(one.command(&mut rig, CHASSIS, 0x08, &[0, 1]).0, 0);
-    assert_eq!(two.command(&mut rig, CHASSIS, 0x08, &[0, 1]).0, 0x81);
-    let id = one.managed_id.to_le_bytes();
-    one.command(&mut rig, APP, 0x3C, &id);
-    assert_eq!(two.command(&mut rig, CHASSIS, 0x08, &[0, 1]).0, 0);
 }
 
 fn activate(rig: &mut Rig, session: &mut Session) -> u8 {

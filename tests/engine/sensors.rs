@@ -99,7 +99,7 @@ fn events_of_a_sensor_can_be_switched_off() {
     assert_eq!(run(&mut rig, 0x28, &[ACPI_STATE, 0xF0]).0, 0xCC);
     assert_eq!(run(&mut rig, 0x28, &[ACPI_STATE, 0xE0, 1, 2, 3, 4, 5]).0, 0xC7);
     rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerOn));
-    let boot = [[0x1D, 4, 0x6F, 0x80, 6, 0xFF]];
+    let boot = [[0x1D, 4, 0x6F, 0, 0xFF, 0xFF], [0x1D, 4, 0x6F, 0xC7, 0, 0xFF]];
     assert_eq!(events(&mut rig, &mut session, seen), boot, "and nothing else");
     // A sensor that is not scanned has no reading.
     assert_eq!(session.command(&mut rig, SENSOR, 0x28, &[FAN, 0x80]).0, 0);

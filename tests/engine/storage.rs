@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use qemu_bmc::machine::{Event, Power, Request, StartCause, Status, StopCause};
+use qemu_bmc::machine::{Event, Origin, Power, Request, StartCause, Status, StopCause};
 
+use crate::answered;
 use crate::console::{Rig, Session, Suite, admin, login};
 
 const SENSOR: u8 = 0x04;
@@ -76,28 +77,30 @@ fn the_log_tells_what_happened_to_the_machine() {
     let crashed = Status { fault: true, ..Status::OFF };
     let acpi_on = [0x22, 2, 0x6F, 0, 0xFF, 0xFF];
     let acpi_off = [0x22, 2, 0x6F, 5, 0xFF, 0xFF];
-    // Restored as the policy says, and by nobody that the BMC knows.
-    let boot = |cause| [0x1D, 4, 0x6F, 0x80, cause, 0xFF];
-    let power_up = boot(3);
+    // How, and why: by the policy first, then by nobody that the BMC knows.
+    let boot = |offset| [0x1D, 4, 0x6F, offset, 0xFF, 0xFF];
+    let restart = |cause| [0x1D, 4, 0x6F, 0xC7, cause, 0xFF];
+    let unknown = restart(0);
     let off = [0x09, 1, 0x6F, 0, 0xFF, 0xFF];
     let no_longer_off = [0x09, 1, 0xEF, 0, 0xFF, 0xFF];
     let started = |cause| Event::Started(cause);
 
-    assert_eq!(happens(doing(Request::On), Event::Changed), [[0; 6]; 0]);
-    assert_eq!(happens(ON, started(StartCause::PowerOn)), [acpi_on, boot(6)]);
-    assert_eq!(happens(ON, started(StartCause::Reset)), [[0x1D, 4, 0x6F, 0x81, 2, 0xFF]]);
-    assert_eq!(happens(ON, started(StartCause::Guest)), [[0x1D, 4, 0x6F, 0x86, 0x0A, 0xFF]]);
+    let restored = Event::Requested(Request::On, Origin::RestorePolicy, Ok(()));
+    assert_eq!(happens(doing(Request::On), restored), [[0; 6]; 0]);
+    assert_eq!(happens(ON, started(StartCause::PowerOn)), [acpi_on, boot(0), restart(6)]);
+    assert_eq!(happens(ON, started(StartCause::Reset)), [boot(1), restart(2)]);
+    assert_eq!(happens(ON, started(StartCause::Guest)), [boot(6), restart(0x0A)]);
     let cycling = Status { power: Power::Off, ..doing(Request::Cycle) };
     let stopped = Event::Stopped(StopCause::Request);
     assert_eq!(happens(cycling, stopped.clone()), [[0x09, 1, 0x6F, 1, 0xFF, 0xFF]]);
-    assert_eq!(happens(ON, started(StartCause::PowerCycle)), [acpi_on, power_up]);
+    assert_eq!(happens(ON, started(StartCause::PowerCycle)), [acpi_on, boot(0), unknown]);
     // The power button, once, and what the guest makes of it.
     assert_eq!(happens(doing(Request::Soft), Event::Changed), [[0x14, 5, 0x6F, 0, 0xFF, 0xFF]]);
     assert_eq!(happens(doing(Request::Soft), Event::Changed), [[0; 6]; 0]);
     let shut_down = |asked| [0x20, 6, 0x6F, 0x83, asked, 0xFF];
     let guest = Event::Stopped(StopCause::Guest);
     assert_eq!(happens(Status::OFF, guest.clone()), [shut_down(1), off, acpi_off]);
-    let up = [no_longer_off, acpi_on, power_up];
+    let up = [no_longer_off, acpi_on, boot(0), unknown];
     assert_eq!(happens(ON, started(StartCause::PowerOn)), up);
     assert_eq!(happens(Status::OFF, guest), [shut_down(0), off, acpi_off]);
     assert_eq!(happens(ON, started(StartCause::PowerOn)), up);
@@ -106,7 +109,7 @@ fn the_log_tells_what_happened_to_the_machine() {
     let not_started = Event::Stopped(StopCause::NotStarted("exit status 1: no such".into()));
     assert_eq!(happens(crashed, not_started), [[0x09, 1, 0x6F, 0x85, 1, 0xFF]]);
     let no_longer_failed = [0x09, 1, 0xEF, 5, 0xFF, 0xFF];
-    let mended = [no_longer_off, no_longer_failed, acpi_on, power_up];
+    let mended = [no_longer_off, no_longer_failed, acpi_on, boot(0), unknown];
     assert_eq!(happens(ON, started(StartCause::PowerOn)), mended);
     let crash = Event::Stopped(StopCause::Crash("killed by SIGKILL".into()));
     assert_eq!(happens(crashed, crash), [[0x09, 1, 0x6F, 0x86, 137, 0xFF], off, acpi_off]);
@@ -199,7 +202,7 @@ fn entries_are_added_deleted_and_cleared_by_operators() {
     assert_eq!(run(&mut rig, 0x47, &clear(&fresh, 0xAA)).0, 0xC5);
     assert_eq!(run(&mut rig, 0x47, &clear(&fresh, 0x00)), (0, vec![1]), "erased");
     let left = events(&mut rig, &mut session, 0);
-    assert_eq!(left, [[0x10, 7, 0x6F, 2, 0xFF, 0xFF]], "log area cleared");
+    assert_eq!(left, [[0x10, 7, 0x6F, 0xA2, 1, 0x13]], "log area cleared, by user 3");
 }
 
 #[test]
@@ -369,7 +372,6 @@ fn the_inventory_is_read_in_every_size_and_written_by_operators() {
 #[test]
 fn the_log_outlives_a_restart() {
     let (mut rig, mut session) = started();
-    rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerOn));
     session.command(&mut rig, STORAGE, 0x49, &1000_u32.to_le_bytes());
     let before = sel(&mut rig, &mut session);
     let saved = rig.bmc.poll_save().unwrap();
@@ -393,11 +395,11 @@ fn a_power_cycle_over_ipmi_is_told_as_such() {
     rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerOn));
     assert_eq!(session.command(&mut rig, 0x00, 0x02, &[2]).0, 0);
     let cycling = |power| Status { power, operation: Some(Request::Cycle), fault: false };
-    rig.bmc.handle_machine(rig.now, cycling(Power::On), &Event::Changed);
+    answered(&mut rig, cycling(Power::On));
     let stopped = Event::Stopped(StopCause::Request);
     rig.bmc.handle_machine(rig.now, cycling(Power::Off), &stopped);
     rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerCycle));
     let last = *events(&mut rig, &mut session, 0).last().unwrap();
-    assert_eq!(last, [0x1D, 4, 0x6F, 0x80, 1, 0xFF], "Chassis Control");
-    assert_eq!(session.command(&mut rig, 0x00, 0x07, &[]).1[0], 1);
+    assert_eq!(last, [0x1D, 4, 0x6F, 0xF7, 1, 1], "Chassis Control, over channel 1");
+    assert_eq!(session.command(&mut rig, 0x00, 0x07, &[]), (0, vec![1, 1]));
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use md5::Digest;
 use qemu_bmc::bmc::Config;
-use qemu_bmc::bmc::event::Request;
 use qemu_bmc::machine::{self, Event, StartCause};
 use qemu_bmc::value::Secret;
 use qemu_bmc::wire::code::AuthType;
@@ -393,7 +392,7 @@ fn a_repeated_request_is_answered_and_not_executed() {
         let [answer] = &rig.exchange(&datagram)[..] else { panic!() };
         assert_eq!(session.unseal(answer)[6], 0);
     }
-    assert_eq!(rig.requests(), [Request::Power(machine::Request::Reset)]);
+    assert_eq!(rig.power_requests(), [machine::Request::Reset]);
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tracing::{info, warn};
+
 use crate::bmc::boot;
-use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, USER, exactly};
+use crate::bmc::command::{ADMINISTRATOR, Context, Entry, OPERATOR, USER, exactly};
 use crate::bmc::event::Request;
 use crate::bmc::store::chassis::{IDENTIFY, Identify};
+use crate::bmc::story::last_event;
 use crate::machine::{self, Power, Refusal};
 use crate::profile::document::Restore;
 use crate::wire::code::{CompletionCode, NetFn};
@@ -56,11 +59,15 @@ fn identify(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Completio
         [seconds, force] => (Duration::from_secs(seconds.into()), force),
         _ => return Err(CompletionCode::LENGTH_INVALID),
     };
-    context.core.store.chassis.identify = match (force & 1 != 0, interval.is_zero()) {
-        (true, _) => Identify::On,
-        (false, true) => Identify::Off,
-        (false, false) => Identify::Until(context.now + interval),
+    let (identify, words) = match (force & 1 != 0, interval.is_zero()) {
+        (true, _) => (Identify::On, "on".to_owned()),
+        (false, true) => (Identify::Off, "off".to_owned()),
+        (false, false) => {
+            (Identify::Until(context.now + interval), format!("on for {} s", interval.as_secs()))
+        }
     };
+    context.core.store.chassis.identify = identify;
+    info!("the chassis identifies itself: {words}");
     Ok(Vec::new())
 }
 
@@ -85,7 +92,8 @@ fn set_restore_policy(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
 /// Get System Restart Cause (section 28.11).
 fn get_restart_cause(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    Ok(vec![context.core.restart_cause, LAN_CHANNEL])
+    let restart = context.core.story.restart;
+    Ok(vec![restart.cause, restart.channel])
 }
 
 /// Set Front Panel Enables (section 28.6). There is no front panel, and so nobody to disobey.
@@ -136,7 +144,8 @@ pub(super) fn get_status(
         Restore::Previous => 0b01,
         Restore::AlwaysOn => 0b10,
     };
-    let last_event = u8::from(core.started_by_ipmi) << 4 | fault << 3;
+    let fault_event = if core.machine.fault { last_event::POWER_FAULT } else { 0 };
+    let last_event = core.store.chassis.last_event | fault_event;
     // Bit 6: identify can be told; 5 and 4: it is off, for a time, on.
     let chassis = &core.store.chassis;
     let identify = match chassis.identify(context.now) {
@@ -160,24 +169,15 @@ pub(super) fn control(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
         5 => machine::Request::Soft,
         _ => return Err(CompletionCode::INVALID_FIELD),
     };
+    let origin = context.origin();
     let core = &mut context.core;
-    core.machine.admit(request).map_err(|refusal| match refusal {
+    core.promised().admit(request).map_err(|refusal| match refusal {
         Refusal::Busy => CompletionCode::NODE_BUSY,
         Refusal::NotInPresentState => CompletionCode::NOT_IN_PRESENT_STATE,
     })?;
-    core.boot.countdown = None;
-    core.commanded = true;
-    core.requests.push_back(Request::Power(request));
-    // The machine will say so itself; until then nobody may slip in a request that conflicts.
-    let changes = match request {
-        machine::Request::On => core.machine.power == Power::Off,
-        machine::Request::Off | machine::Request::Soft => core.machine.power == Power::On,
-        machine::Request::Cycle => true,
-        machine::Request::Reset | machine::Request::Diag => false,
-    };
-    if changes {
-        core.machine.operation = Some(request);
-    }
+    core.store.boot.restart_countdown(context.now);
+    core.unanswered.push_back((request, origin.clone()));
+    core.requests.push_back(Request::Power(request, origin));
     Ok(Vec::new())
 }
 
@@ -186,39 +186,52 @@ pub(super) fn set_boot_options(
     context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
+    /// BIOS boot type of parameter 5.
+    const EFI: u8 = 0x20;
     let [selector, value @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
+    let origin = context.origin();
     let core = &mut context.core;
-    let holder = core.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
+    let holder =
+        core.store.boot.set_in_progress_by.filter(|id| core.open_sessions.contains_key(id));
     match (selector & 0x7F, value) {
         // Only the "parameter valid" bit, which nothing depends on.
         (0..=7, []) => {}
         (0, [state]) => match state & 3 {
-            0 => core.boot.set_in_progress_by = None,
+            0 => core.store.boot.set_in_progress_by = None,
             // Parameters take effect as they are written, so there is nothing to commit.
             2 => {}
             1 if holder.is_none_or(|holder| holder == setter) => {
-                core.boot.set_in_progress_by = Some(setter);
+                core.store.boot.set_in_progress_by = Some(setter);
             }
             1 => return Err(CompletionCode::SET_IN_PROGRESS),
             _ => return Err(CompletionCode::INVALID_FIELD),
         },
-        (1, [selector]) => core.boot.service_partition[0] = *selector,
-        (2, [scan]) => core.boot.service_partition[1] = scan & 0b11,
-        (3, [mask]) => core.boot.keep_valid = mask & 0x1F,
+        (1, [selector]) => core.store.boot.service_partition[0] = *selector,
+        (2, [scan]) => core.store.boot.service_partition[1] = scan & 0b11,
+        (3, [mask]) => {
+            core.store.boot.set_keep_valid(context.now, *mask);
+            core.changed = true;
+        }
         (4, [mask, bits]) => {
-            core.boot.acknowledged = core.boot.acknowledged & !mask | bits & mask;
+            core.store.boot.acknowledged = core.store.boot.acknowledged & !mask | bits & mask;
         }
         (5, flags) => {
-            core.boot.set_flags(context.now, exactly(flags)?);
+            let flags: [u8; 5] = exactly(flags)?;
+            if flags[0] & EFI != 0 && !core.uefi {
+                warn!("a UEFI boot was asked for, and the machine's firmware is BIOS");
+            }
+            let before = core.store.boot.to_override();
+            core.store.boot.set_flags(context.now, flags);
             core.boot_changed();
+            core.log_boot_set(context.now, before, &origin.to_string());
         }
-        (6, initiator) => core.boot.initiator = exactly(initiator)?,
+        (6, initiator) => core.store.boot.initiator = exactly(initiator)?,
         (7, [block, bytes @ ..]) => {
             if bytes.len() > boot::MAILBOX_BLOCK {
                 return Err(CompletionCode::LENGTH_INVALID);
             }
-            let block = core.boot.mailbox.get_mut(usize::from(*block));
+            let block = core.store.boot.mailbox.get_mut(usize::from(*block));
             let block = block.ok_or(CompletionCode::OUT_OF_RANGE)?;
             block[..bytes.len()].copy_from_slice(bytes);
         }
@@ -235,7 +248,7 @@ pub(super) fn get_boot_options(
 ) -> Result<Vec<u8>, CompletionCode> {
     let [selector, set, _block] = exactly(data)?;
     let parameter = selector & 0x7F;
-    let boot = &context.core.boot;
+    let boot = &context.core.store.boot;
     let mut response = vec![boot::PARAMETER_VERSION, parameter];
     match parameter {
         0 => {
@@ -244,9 +257,9 @@ pub(super) fn get_boot_options(
             response.push(u8::from(held));
         }
         1 | 2 => response.push(boot.service_partition[usize::from(parameter) - 1]),
-        3 => response.push(boot.keep_valid),
+        3 => response.push(boot.keep_valid()),
         4 => response.extend([0x00, boot.acknowledged]),
-        5 => response.extend(boot.flags),
+        5 => response.extend(boot.flags()),
         6 => response.extend(boot.initiator),
         7 => {
             let block = boot.mailbox.get(usize::from(set)).ok_or(CompletionCode::OUT_OF_RANGE)?;

@@ -25,10 +25,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 pub(super) use lan::Statistics;
-use tracing::warn;
 
 use crate::bmc::session::Open;
 use crate::bmc::{Core, shown};
+use crate::machine::Origin;
 use crate::wire::code::{CompletionCode, NetFn, Privilege};
 use crate::wire::message::Request;
 
@@ -69,10 +69,17 @@ pub(super) enum After {
 }
 
 impl Context<'_> {
-    /// Tells the log that somebody cannot log in.
-    fn refused(&self, name: &[u8], why: &str) {
-        let name = String::from_utf8_lossy(name);
-        warn!(user = ?name, from = %shown(self.peer), "login refused: {why}");
+    /// Who asks.
+    pub(super) fn origin(&self) -> Origin {
+        match &self.session {
+            Some((session, open)) if self.channel == LAN_CHANNEL => Origin::Lan {
+                user: open.user_name.clone(),
+                user_id: open.user,
+                console: shown(self.peer),
+                session: *session,
+            },
+            _ => Origin::SystemInterface,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::bmc::command::{ADMINISTRATOR, Context, Entry, OPERATOR, USER, exactly
 use crate::bmc::log::{SYSTEM_EVENT_RECORD, SensorEvent};
 use crate::bmc::sensors;
 use crate::bmc::store::sel::{CAPACITY, ENTRY_LEN, Partial};
+use crate::bmc::story::codes;
 use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
@@ -170,6 +171,7 @@ fn delete_entry(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Compl
 /// Clear SEL (section 31.9): done at once.
 fn clear(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let initiates = erases(data)?;
+    let origin = context.origin();
     let core = &mut context.core;
     if initiates {
         if !core.store.sel.reservation.is(u16::from_le_bytes([data[0], data[1]])) {
@@ -177,7 +179,8 @@ fn clear(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCo
         }
         core.store.sel.clear(core.sel_time_s(context.now));
         core.changed = true;
-        core.log_event(context.now, SensorEvent::asserted(sensors::SEL, LOG_CLEARED));
+        let cleared = SensorEvent::asserted(sensors::SEL, LOG_CLEARED).by(Some(codes(&origin)));
+        core.log_noted(context.now, cleared, &format!("cleared by {origin}"));
     }
     Ok(vec![ERASURE_COMPLETED])
 }

@@ -82,7 +82,10 @@ pub(super) fn get_session_challenge(
         Some((id, V15Key::new(auth_type, password)?))
     });
     let Some((user, key)) = key else {
-        context.refused(name, if found.is_some() { LONG_PASSWORD } else { "unknown or disabled" });
+        let why = if found.is_some() { LONG_PASSWORD } else { "unknown or disabled" };
+        let user = (found.map_or(0, |(id, _)| id), name);
+        let what = format!("refused: {why}");
+        context.core.login_refused(context.now, user, context.peer, &what);
         return Err(INVALID_NAME);
     };
     let (id, string) = context.core.challenge(context.now, context.peer, user, key);

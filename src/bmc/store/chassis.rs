@@ -9,6 +9,9 @@ use crate::profile::document::Restore;
 /// How long the chassis identifies itself if nobody says how long (v2.0 section 28.5).
 pub(in crate::bmc) const IDENTIFY: Duration = Duration::from_secs(15);
 
+/// Power-on hours that a crash may cost.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// The chassis.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +25,10 @@ pub(in crate::bmc) struct Chassis {
     /// Addresses of Set Chassis Capabilities (v2.0 section 28.7), if they were set: flags, FRU, SDR,
     /// SEL, system management, bridge.
     pub(in crate::bmc) capabilities: Option<[u8; 6]>,
+    /// Last power event (v2.0 table 28-3), but for the fault that still holds.
+    pub(in crate::bmc) last_event: u8,
+    /// The machine is on: if the program finds that at its start, it has not seen the end.
+    pub(in crate::bmc) is_on: bool,
     /// How long the machine has been on before `on_since`, in seconds.
     powered_s: u64,
     #[serde(skip)]
@@ -43,8 +50,28 @@ pub(in crate::bmc) enum Identify {
 impl Chassis {
     /// The machine is on, or off, from now on.
     pub(in crate::bmc) fn power(&mut self, now: Instant, on: bool) {
-        self.powered_s = self.powered_s(now);
-        self.on_since = on.then_some(now);
+        self.is_on = on;
+        // Not at each event, which would lose a part of a second each time.
+        if on != self.on_since.is_some() {
+            self.powered_s = self.powered_s(now);
+            self.on_since = on.then_some(now);
+        }
+    }
+
+    /// When the hours that the machine has been on are to be kept.
+    #[must_use]
+    pub(in crate::bmc) fn hour_is_over(&self) -> Option<Instant> {
+        self.on_since.map(|since| since + HOUR)
+    }
+
+    /// Takes note of an hour that is over. Answers whether one is.
+    pub(in crate::bmc) fn count_hours(&mut self, now: Instant) -> bool {
+        let due = self.hour_is_over().is_some_and(|end| end <= now);
+        if due {
+            self.powered_s = self.powered_s(now);
+            self.on_since = Some(now);
+        }
+        due
     }
 
     /// How long the machine has been on in all, in seconds.

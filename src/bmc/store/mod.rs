@@ -39,6 +39,7 @@ use system_info::SystemInfo;
 pub(super) use users::Users;
 use watchdog::Watchdog;
 
+use crate::bmc::boot::BootOptions;
 use crate::value::BmcKey;
 
 /// All of it.
@@ -48,6 +49,7 @@ pub(super) struct Store {
     pub(super) users: Users,
     pub(super) device: Device,
     pub(super) chassis: Chassis,
+    pub(super) boot: BootOptions,
     pub(super) system_info: SystemInfo,
     pub(super) dcmi: Dcmi,
     #[serde(skip)]

@@ -1,5 +1,7 @@
 //! The System Event Log (v2.0 chapter 31).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bmc::store::hex;
@@ -7,6 +9,11 @@ use crate::bmc::store::hex;
 /// Entries that are kept. The oldest makes room for the newest: what has just happened is what
 /// people look for.
 pub(in crate::bmc) const CAPACITY: usize = 1024;
+/// How many entries are as good as all, and that in percent: time to look at them.
+pub(in crate::bmc) const ALMOST_FULL: usize = CAPACITY / 10 * 9;
+pub(in crate::bmc) const ALMOST_FULL_PERCENT: u8 = 90;
+/// Longest note in bytes.
+const MAX_NOTE_LEN: usize = 240;
 /// Bytes of an entry (table 32-1).
 pub(in crate::bmc) const ENTRY_LEN: usize = 16;
 
@@ -52,6 +59,8 @@ pub(in crate::bmc) struct Partial {
 pub(in crate::bmc) struct Sel {
     #[serde(with = "hex")]
     entries: Vec<Vec<u8>>,
+    /// What an entry has no room for, by its ID: who it was, or why.
+    notes: BTreeMap<u16, String>,
     /// The ID that was given last.
     last_id: u16,
     /// Entries were dropped since the log was cleared.
@@ -103,7 +112,9 @@ impl Sel {
     /// Adds an entry under an ID of its own, which it answers.
     pub(in crate::bmc) fn add(&mut self, mut entry: [u8; ENTRY_LEN], time_s: u32) -> u16 {
         if self.entries.len() >= CAPACITY {
-            self.entries.drain(..=self.entries.len() - CAPACITY);
+            for entry in self.entries.drain(..=self.entries.len() - CAPACITY) {
+                self.notes.remove(&id_of(&entry));
+            }
             self.overflow = true;
             self.reservation.cancel();
         }
@@ -135,6 +146,7 @@ impl Sel {
     pub(in crate::bmc) fn delete(&mut self, id: u16, time_s: u32) -> Option<u16> {
         let place = self.place(id).filter(|place| *place < self.entries.len())?;
         let entry = self.entries.remove(place);
+        self.notes.remove(&id_of(&entry));
         self.erased_s = time_s;
         self.reservation.cancel();
         Some(id_of(&entry))
@@ -143,6 +155,7 @@ impl Sel {
     /// Deletes all entries.
     pub(in crate::bmc) fn clear(&mut self, time_s: u32) {
         self.entries.clear();
+        self.notes.clear();
         self.last_id = 0;
         self.overflow = false;
         self.erased_s = time_s;
@@ -155,10 +168,28 @@ impl Sel {
         self.entries.retain(|entry| entry.len() == ENTRY_LEN);
         let excess = self.entries.len().saturating_sub(CAPACITY);
         self.entries.drain(..excess);
+        let entries = &self.entries;
+        self.notes.retain(|id, _| entries.iter().any(|entry| id_of(entry) == *id));
+    }
+
+    /// Puts words beside an entry: one line, cut when it is too long.
+    pub(in crate::bmc) fn annotate(&mut self, id: u16, note: &str) {
+        let mut line: String = note.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        while line.len() > MAX_NOTE_LEN {
+            line.pop();
+        }
+        self.notes.insert(id, line);
+    }
+
+    /// All entries, oldest first, each with what was noted of it.
+    pub(in crate::bmc) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&str>)> {
+        let note = |entry: &Vec<u8>| self.notes.get(&id_of(entry)).map(String::as_str);
+        self.entries.iter().map(move |entry| (entry.as_slice(), note(entry)))
     }
 }
 
-fn id_of(entry: &[u8]) -> u16 {
+/// Its record ID.
+pub(in crate::bmc) fn id_of(entry: &[u8]) -> u16 {
     entry.first_chunk().map_or(0, |id| u16::from_le_bytes(*id))
 }
 

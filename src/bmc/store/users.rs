@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bmc;
+use crate::bmc::{self, Difference};
 use crate::profile::check::Declared;
 use crate::value::Secret;
 use crate::wire::code::Privilege;
@@ -147,6 +147,41 @@ impl Users {
             }
             self.slots[index] = self.profile[index].0.clone();
         }
+    }
+
+    /// How users differ from those of the profile.
+    #[must_use]
+    pub(in crate::bmc) fn differences(&self) -> Vec<Difference> {
+        let mut all = Vec::new();
+        for (id, (user, (profile, _))) in (1_u8..).zip(self.slots.iter().zip(&self.profile)) {
+            let mut differs = |what: &str, before: String, now: String| {
+                if before != now {
+                    all.push(Difference::new(format!("ipmi user {id}: {what}"), before, now));
+                }
+            };
+            let name = |user: &User| match &user.name[..] {
+                [] => "none".to_owned(),
+                name => String::from_utf8_lossy(name).into_owned(),
+            };
+            differs("name", name(profile), name(user));
+            if user.password != profile.password {
+                let set = |user: &User| if user.password.is_some() { "<secret>" } else { "none" };
+                let now = if user.password.is_some() { "<another>" } else { "none" };
+                differs("password", set(profile).to_owned(), now.to_owned());
+            }
+            let access = |access: Access| match access.privilege() {
+                Some(privilege) => {
+                    let may = if access.messaging { "" } else { ", no IPMI messages" };
+                    format!("{privilege:?}{may}").to_lowercase()
+                }
+                None => "none".to_owned(),
+            };
+            differs("enabled", profile.enabled.to_string(), user.enabled.to_string());
+            differs("privilege on the LAN", access(profile.lan), access(user.lan));
+            differs("privilege on the machine", access(profile.system), access(user.system));
+            differs("SOL", profile.sol.to_string(), user.sol.to_string());
+        }
+        all
     }
 
     /// Changes a user and tells whether that made a difference.

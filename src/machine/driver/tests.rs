@@ -1,9 +1,7 @@
 //! The driver against a model of a QEMU process.
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::machine::boot::{BootTarget, Lifetime};
+use crate::machine::boot::Lifetime;
 
 fn config() -> Config {
     Config {
@@ -12,6 +10,7 @@ fn config() -> Config {
         soft_limit: Duration::from_secs(120),
         soft_force: false,
         stop_limit: Duration::from_secs(8),
+        setup_limit: Duration::from_secs(10),
     }
 }
 
@@ -25,6 +24,7 @@ struct Rig {
     events: Vec<Event>,
     qmp: Vec<qmp::Command>,
     orders: Vec<BootOrder>,
+    keys: usize,
 }
 
 impl Rig {
@@ -39,6 +39,7 @@ impl Rig {
             events: Vec::new(),
             qmp: Vec::new(),
             orders: Vec::new(),
+            keys: 0,
         }
     }
 
@@ -56,7 +57,7 @@ impl Rig {
         input(&mut self.driver, self.now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Spawn(order) => {
+                Effect::Spawn { order, .. } => {
                     assert!(!self.process, "two processes");
                     self.process = true;
                     self.spawned += 1;
@@ -69,6 +70,10 @@ impl Rig {
                 Effect::SetBootOrder(order) => {
                     assert!(self.process, "boot order without a process");
                     self.orders.push(order);
+                }
+                Effect::PressSetupKey => {
+                    assert!(self.process, "key without a process");
+                    self.keys += 1;
                 }
                 Effect::Terminate | Effect::Kill => {
                     assert!(self.process, "signal without a process");
@@ -304,72 +309,35 @@ fn ending_gives_the_guest_time_and_the_second_call_does_not() {
     assert!(rig.exited);
 }
 
-fn request() -> impl Strategy<Value = Request> {
-    use Request::{Cycle, Diag, Off, On, Reset, Soft};
-    prop::sample::select(vec![On, Off, Cycle, Reset, Soft, Diag])
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Request(Request),
-    Ready,
-    SpawnFailed,
-    Exit(bool),
-    GuestShutdown,
-    GuestReset,
-    Expire,
-    End,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => request().prop_map(Step::Request),
-        4 => Just(Step::Ready),
-        1 => Just(Step::SpawnFailed),
-        3 => any::<bool>().prop_map(Step::Exit),
-        1 => Just(Step::GuestShutdown),
-        1 => Just(Step::GuestReset),
-        3 => Just(Step::Expire),
-        1 => Just(Step::End),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 2000, failure_persistence: None, ..ProptestConfig::default()
-    })]
-
-    /// `Rig::act` asserts after every step: never two processes, power is the truth, no signal or
-    /// command without a process. Here: from wherever it got to, ending always ends.
-    #[test]
-    fn never_two_processes_never_stuck(steps in prop::collection::vec(step(), 0..60)) {
-        let mut rig = Rig::new();
-        for step in steps {
-            match step {
-                Step::Request(request) => { let _ = rig.request(request); }
-                Step::Ready => rig.ready(),
-                Step::SpawnFailed if rig.process && rig.driver.state == State::Starting => {
-                    rig.process = false;
-                    rig.act(|driver, _, effects| driver.handle_spawn_failed("no".into(), effects));
-                }
-                Step::Exit(clean) if rig.process => rig.exit(clean),
-                Step::GuestShutdown => {
-                    rig.event(&qmp::Event::Shutdown { guest: true, reason: String::new() });
-                }
-                Step::GuestReset => rig.event(&GUEST_RESET()),
-                Step::Expire => rig.expire(),
-                Step::End => rig.end(),
-                Step::SpawnFailed | Step::Exit(_) => {}
-            }
-        }
-        rig.end();
-        for _ in 0..6 {
-            rig.expire();
-        }
-        if rig.process {
-            rig.exit(true);
-        }
+#[test]
+fn the_key_for_the_set_up_is_pressed_when_a_new_process_was_started_for_it() {
+    let setup = Override { number: 1, target: BootTarget::Setup, lifetime: Lifetime::Once };
+    let mut rig = Rig::new();
+    rig.act(|driver, _, effects| driver.handle_boot(Some(setup), effects));
+    rig.request(Request::On).unwrap();
+    rig.ready();
+    let start = rig.now;
+    while rig.driver.poll_timeout().is_some() {
         rig.expire();
-        prop_assert!(rig.exited, "stuck in {:?}", rig.driver.state);
     }
+    assert_eq!(rig.keys, 40);
+    assert_eq!(rig.now - start, config().setup_limit);
+    assert_eq!(rig.events.last(), Some(&Event::BootUsed(setup)));
+    rig.event(&GUEST_RESET());
+    while rig.driver.poll_timeout().is_some() {
+        rig.expire();
+    }
+    assert_eq!(rig.keys, 40, "once");
+
+    // The firmware of a process that runs already does not wait for a key.
+    let again = Override { number: 2, ..setup };
+    let mut rig = Rig::running();
+    rig.act(|driver, _, effects| driver.handle_boot(Some(again), effects));
+    rig.request(Request::Reset).unwrap();
+    rig.event(&HOST_RESET());
+    while rig.driver.poll_timeout().is_some() {
+        rig.expire();
+    }
+    assert_eq!(rig.keys, 0);
+    assert_eq!(rig.events.last(), Some(&Event::BootUsed(again)));
 }

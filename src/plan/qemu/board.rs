@@ -1,12 +1,19 @@
 //! Board, processors, firmware, display, TPM, random numbers.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Nvram, QemuPlan, SWTPM_FD, Swtpm, TPM_FD, text_of};
 use crate::plan::Identity;
+use crate::plan::argv::Switch;
 use crate::plan::facts::HostFacts;
 use crate::profile::Profile;
 use crate::profile::document::{FirmwareMode, Machine};
+use crate::qmp::{Command, Key};
+
+/// How long firmware waits for the key of its set-up, in milliseconds.
+const SETUP_WAIT_MS: u32 = 5000;
 
 impl QemuPlan {
     pub(super) fn machine(
@@ -35,6 +42,14 @@ impl QemuPlan {
         self.text("-uuid", identity.uuid.to_string());
         self.smbios(identity);
         self.list("-rtc", [("base", "utc")]);
+        self.panic();
+    }
+
+    /// The guest's kernel can say that it has panicked, and the machine runs on, as metal does: the
+    /// console shows why, and a kernel that reboots or dumps itself can do so.
+    fn panic(&mut self) {
+        self.json("-device", json!({ "driver": "pvpanic", "id": "pvpanic0" }));
+        self.list("-action", [("panic", "none")]);
     }
 
     fn smp(&mut self, machine: &Machine) {
@@ -132,6 +147,42 @@ impl QemuPlan {
                 self.text("-append", cmdline);
             }
         }
+    }
+
+    /// The firmware waits for the key of [`Self::setup_key`].
+    pub(super) fn offer_setup(&self, switches: &mut Vec<Switch>) {
+        for switch in &mut *switches {
+            if let Switch::List("-boot", entries) = switch {
+                entries.retain(|(name, _)| *name == "strict");
+                entries.push(("menu", "on".into()));
+                entries.push(("splash-time", SETUP_WAIT_MS.to_string()));
+            }
+        }
+        if self.nvram.is_none() {
+            // Its usual key, Escape, also leaves the menu: to press it again would boot. The value is
+            // the scan code of F10.
+            for (name, string) in [
+                ("etc/boot-menu-key", "\x44"),
+                ("etc/boot-menu-message", "\nPress F10 for boot menu.\n\n"),
+            ] {
+                let entries = vec![("name", name.into()), ("string", string.into())];
+                switches.insert(0, Switch::List("-fw_cfg", entries));
+            }
+        }
+    }
+
+    /// Presses the key for the firmware's set-up: SeaBIOS' boot menu, OVMF's front page.
+    #[must_use]
+    pub fn setup_key(&self) -> Command {
+        let key = if self.nvram.is_some() { "f2" } else { "f10" };
+        Command::SendKey { keys: [Key::Qcode(key)] }
+    }
+
+    /// How long after a start the key is pressed: as long as the firmware may take to look. A slow host
+    /// that emulates takes 30 s for OVMF.
+    #[must_use]
+    pub fn setup_limit(&self) -> Duration {
+        Duration::from_secs(if self.nvram.is_some() { 60 } else { 10 })
     }
 
     pub(super) fn tpm(&mut self, profile: &Profile, facts: &HostFacts) {

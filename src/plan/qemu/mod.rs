@@ -150,7 +150,7 @@ impl QemuPlan {
         plan.boot(profile);
         plan.disks(profile, facts);
         plan.cdroms(profile);
-        plan.nics(network);
+        plan.nics(network, profile.boot.first_nic.as_ref());
         plan.tpm(profile, facts);
         plan.entropy(profile);
         plan.serial();
@@ -170,10 +170,14 @@ impl QemuPlan {
         plan
     }
 
-    /// All arguments behind the program's name, for a start that boots in this order.
+    /// All arguments behind the program's name, for a start that boots in this order. `setup`: the
+    /// firmware offers its set-up for a moment, whatever the profile says.
     #[must_use]
-    pub fn argv(&self, order: &BootOrder) -> Vec<String> {
+    pub fn argv(&self, order: &BootOrder, setup: bool) -> Vec<String> {
         let mut switches = self.switches_with(order);
+        if setup {
+            self.offer_setup(&mut switches);
+        }
         self.hand_over(&mut switches);
         switches.iter().flat_map(Switch::arguments).collect()
     }
@@ -439,7 +443,7 @@ impl Serialize for QemuPlan {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Form {
             binary: &self.binary,
-            argv: self.argv(&boot_order(&self.boot_order, None)),
+            argv: self.argv(&boot_order(&self.boot_order, None), false),
             run_as: &self.run_as,
             handed_files: self.handed_files(),
             boot_order: &self.boot_order,

@@ -6,10 +6,12 @@ use super::{FIRST_TAP_FD, QemuPlan};
 use crate::plan::argv::Switch;
 use crate::plan::{NetworkPlan, NicPlan, Spare};
 use crate::profile::document::NicModel;
-use crate::value::BootDevice;
+use crate::value::{BootDevice, InterfaceName};
 
 impl QemuPlan {
-    pub(super) fn nics(&mut self, network: &NetworkPlan) {
+    /// `first`: the NIC that is tried first by a boot from the network.
+    pub(super) fn nics(&mut self, network: &NetworkPlan, first: Option<&InterfaceName>) {
+        let others = self.bootable.len();
         let mut tap_fd = FIRST_TAP_FD;
         for (number, nic) in network.nics.iter().enumerate() {
             match &nic.tap {
@@ -57,7 +59,9 @@ impl QemuPlan {
             }
             self.json("-device", device);
             if nic.boot_rom {
-                self.bootable.push((BootDevice::Network, nic.id.clone()));
+                let is_first = first.is_some_and(|name| nic.is_called(name));
+                let at = if is_first { others } else { self.bootable.len() };
+                self.bootable.insert(at, (BootDevice::Network, nic.id.clone()));
             }
         }
         for (index, spare) in network.spares.iter().enumerate() {

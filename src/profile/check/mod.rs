@@ -76,6 +76,8 @@ pub struct Profile {
     pub power: Power,
     /// Somebody named the restore policy: one that was set over IPMI does not outlive a restart.
     pub restore_declared: bool,
+    /// Somebody named the power cycle interval, with the same consequence.
+    pub cycle_interval_declared: bool,
     /// QEMU program: a path, or a name to be looked up.
     pub qemu_binary: PathBuf,
     /// User to run QEMU as, where the profile says it.
@@ -239,6 +241,7 @@ impl Check<'_> {
             ipmi,
             power: document.power.clone(),
             restore_declared: !self.sources.is_default(&Key::from("power.restore")),
+            cycle_interval_declared: !self.sources.is_default(&Key::from("power.cycle_interval_s")),
             qemu_binary,
             qemu_user: document.qemu.user.clone(),
             qemu_extra_args: document.qemu.extra_args.clone(),

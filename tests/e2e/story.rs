@@ -151,6 +151,10 @@ fn a_program_that_was_killed_says_so_at_its_next_start() {
     let mut machine = Setup::bare().start();
     machine.power("on");
     machine.wait_on();
+    wait_until("that it is on is saved", SOON, || {
+        fs::read_to_string(state(&machine, "bmc.json"))
+            .is_ok_and(|text| text.contains(r#""is_on": true"#))
+    });
     kill(&mut machine);
     machine.power_is("off");
     told(&machine, "Power Unit: AC lost (qemu-bmc or its host ended while the machine was on)");

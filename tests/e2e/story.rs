@@ -307,3 +307,17 @@ fn a_watchdog_of_the_machines_own_is_told_apart_from_a_reboot() {
     machine.ipmitool(&["chassis", "restart_cause"]).succeeds().says("watchdog");
     assert_eq!(machine.wait_on(), qemu);
 }
+
+#[test]
+fn an_off_that_follows_a_panic_is_told_as_such() {
+    let action = r#"qemu.extra_args=["-action", "panic=shutdown"]"#;
+    let machine = Setup::demo().set(action).start();
+    let mut sol = machine.sol();
+    machine.power("on");
+    sol.expect_guest();
+    sol.type_line("echo c > /proc/sysrq-trigger");
+    machine.wait_off();
+    told(&machine, "OS Stop: run-time critical stop (the guest's kernel has panicked)");
+    told(&machine, "Power Unit: power off (off after the panic of the guest's kernel)");
+    assert_eq!(machine.status()["fault"], false);
+}

@@ -190,6 +190,7 @@ impl Core {
             }
             machine::Event::BootUsed(used) => self.log_boot_used(now, *used),
             machine::Event::Panicked => {
+                self.story.panicked = true;
                 // "Run-time critical stop" (sensor type 20h).
                 let panic = SensorEvent::asserted(sensors::OS_STOP, 1);
                 self.log_noted(now, panic, "the guest's kernel has panicked");
@@ -312,6 +313,8 @@ impl Core {
                 return;
             }
             StopCause::Request => None,
+            // That stop is logged already, and was not graceful.
+            StopCause::Guest if self.story.panicked => None,
             StopCause::Guest => {
                 // "OS graceful shutdown" (sensor type 20h): by itself, or because it was asked.
                 let asked = u8::from(self.sensors.soft);

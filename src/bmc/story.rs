@@ -53,6 +53,8 @@ pub(super) struct Story {
     pub(super) asked: Option<(Request, Origin)>,
     /// A watchdog device of the machine's own has run out, and resets it now.
     pub(super) watchdog_resets: bool,
+    /// The guest's kernel has panicked, and the machine was not started or reset since.
+    pub(super) panicked: bool,
     pub(super) restart: RestartCause,
     /// An earlier run has ended while the machine was on, and the SEL does not say so yet.
     pub(super) cut_off: bool,
@@ -119,6 +121,7 @@ impl Core {
         let asked = self.story.asked.take_if(|(asked, _)| Some(*asked) == request);
         let origin = asked.map(|(_, origin)| origin);
         let by_watchdog = std::mem::take(&mut self.story.watchdog_resets);
+        self.story.panicked = false;
         let (why, channel) = match (&origin, start) {
             (Some(Origin::Lan { .. }), _) => (cause::CHASSIS_CONTROL, LAN_CHANNEL),
             (Some(Origin::SystemInterface), _) => (cause::CHASSIS_CONTROL, SYSTEM_INTERFACE),
@@ -176,6 +179,9 @@ impl Core {
                 format!("power on by {origin}, and QEMU did not come up")
             }
             (StopCause::Request, _) => "power off".to_owned(),
+            (StopCause::Guest, _) if self.story.panicked => {
+                "off after the panic of the guest's kernel".to_owned()
+            }
             (StopCause::Guest, Some((Request::Soft, origin))) => {
                 format!("the guest shut down, asked to by {origin}")
             }

@@ -151,6 +151,10 @@ fn a_program_that_was_killed_says_so_at_its_next_start() {
     let mut machine = Setup::bare().start();
     machine.power("on");
     machine.wait_on();
+    wait_until("that it is on is saved", SOON, || {
+        fs::read_to_string(state(&machine, "bmc.json"))
+            .is_ok_and(|text| text.contains(r#""is_on": true"#))
+    });
     kill(&mut machine);
     machine.power_is("off");
     told(&machine, "Power Unit: AC lost (qemu-bmc or its host ended while the machine was on)");
@@ -302,4 +306,18 @@ fn a_watchdog_of_the_machines_own_is_told_apart_from_a_reboot() {
     told(&machine, "(reset by the machine's own watchdog)");
     machine.ipmitool(&["chassis", "restart_cause"]).succeeds().says("watchdog");
     assert_eq!(machine.wait_on(), qemu);
+}
+
+#[test]
+fn an_off_that_follows_a_panic_is_told_as_such() {
+    let action = r#"qemu.extra_args=["-action", "panic=shutdown"]"#;
+    let machine = Setup::demo().set(action).start();
+    let mut sol = machine.sol();
+    machine.power("on");
+    sol.expect_guest();
+    sol.type_line("echo c > /proc/sysrq-trigger");
+    machine.wait_off();
+    told(&machine, "OS Stop: run-time critical stop (the guest's kernel has panicked)");
+    told(&machine, "Power Unit: power off (off after the panic of the guest's kernel)");
+    assert_eq!(machine.status()["fault"], false);
 }

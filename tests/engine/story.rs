@@ -147,6 +147,18 @@ fn power_by_others_is_told_as_theirs() {
         ]
     );
     let told = story(&mut rig, |rig| {
+        happens(rig, ON, Event::Panicked);
+        happens(rig, Status::OFF, Event::Stopped(StopCause::Guest));
+    });
+    assert_eq!(
+        told[1..],
+        [
+            "Power Unit: power off (off after the panic of the guest's kernel)",
+            "ACPI State: S5/G2: soft off",
+        ]
+    );
+    happens(&mut rig, ON, Event::Started(StartCause::PowerOn));
+    let told = story(&mut rig, |rig| {
         happens(rig, ON, Event::WatchdogExpired("reset".into()));
         happens(rig, ON, Event::Started(StartCause::Guest));
         happens(rig, ON, Event::Started(StartCause::Guest));

@@ -8,6 +8,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli::{DEFAULT_PROFILES, EXIT_CODES, examples};
 use crate::control;
+use crate::plan::CONSOLE_SOCKET;
 use crate::plan::qemu::USER_QMP_SOCKET;
 use crate::profile::variables::{GENERIC_PREFIX, PROFILE_VARIABLE, VARIABLES};
 
@@ -119,6 +120,7 @@ fn files() -> Roff {
     let run = "/var/run/qemu";
     for (name, meaning) in [
         (control::SOCKET, "for the commands ctl and health"),
+        (CONSOLE_SOCKET, "for the console, for tools of yours; any number at a time"),
         (USER_QMP_SOCKET, "QEMU's monitor (QMP), for tools of yours"),
         ("power.state", "`on` or `off`, for scripts that read it"),
         ("boot.device", "`none`, `pxe`, `disk`, `cdrom` or `bios`, for scripts that read it"),

@@ -27,7 +27,7 @@ pub use make::{Made, make};
 pub use network::{NetworkPlan, NicPlan, Spare, Step, is_automatic};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
-pub use serial::{LogFilePlan, PortPlan, SerialPlan};
+pub use serial::{CONSOLE_SOCKET, LogFilePlan, PortPlan, SerialPlan};
 
 use crate::machine::driver;
 use crate::profile::Profile;

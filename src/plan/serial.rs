@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::profile::Profile;
 
 /// Name of the console's socket in the run directory.
-const CONSOLE_SOCKET: &str = "console.sock";
+pub const CONSOLE_SOCKET: &str = "console.sock";
 
 /// The serial ports.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

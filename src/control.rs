@@ -26,6 +26,15 @@ pub enum Request {
     },
     /// Send a break on the console.
     Break,
+    /// Set what to boot next.
+    Boot {
+        /// From where.
+        device: BootChoice,
+        /// Not only once.
+        always: bool,
+        /// By UEFI.
+        uefi: bool,
+    },
     /// What the System Event Log holds.
     Sel,
     /// Switch power.
@@ -33,6 +42,22 @@ pub enum Request {
         /// What to do.
         request: PowerRequest,
     },
+}
+
+/// What to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootChoice {
+    /// A disk.
+    Disk,
+    /// A CD-ROM.
+    Cdrom,
+    /// The network.
+    Pxe,
+    /// The firmware's set-up or boot menu.
+    Bios,
+    /// No override.
+    None,
 }
 
 /// An answer.
@@ -62,6 +87,8 @@ pub struct Status {
     pub power: Power,
     /// The power operation under way.
     pub operation: Option<PowerRequest>,
+    /// The boot override, in words.
+    pub boot: Option<String>,
     /// The machine is off because it crashed or could not be started.
     pub fault: bool,
     /// Process ID of QEMU.

@@ -19,6 +19,8 @@ const MAILBOX_BLOCKS: usize = 8;
 
 const VALID: u8 = 0x80;
 const PERSISTENT: u8 = 0x40;
+/// BIOS boot type: UEFI.
+pub(super) const EFI: u8 = 0x20;
 /// Parameter 3: do not clear the valid bit when the time limit is over.
 const KEEP_ON_TIMEOUT: u8 = 0x08;
 
@@ -58,6 +60,23 @@ impl BootOptions {
         self.flags = flags;
         self.set += 1;
         self.restart_countdown(now);
+    }
+
+    /// Sets the flags for somebody who waits for no power command: without a time limit.
+    pub(super) fn choose(&mut self, target: Option<BootTarget>, lifetime: Lifetime, uefi: bool) {
+        let device = match target {
+            None | Some(BootTarget::Default) => 0x0,
+            Some(BootTarget::Device(BootDevice::Network)) => 0x1,
+            Some(BootTarget::Device(BootDevice::Disk)) => 0x2,
+            Some(BootTarget::Device(BootDevice::Cdrom)) => 0x5,
+            Some(BootTarget::Setup) => 0x6,
+        };
+        let persistent = if lifetime == Lifetime::Always { PERSISTENT } else { 0 };
+        let efi = if uefi { EFI } else { 0 };
+        let bits = if target.is_some() { VALID | persistent | efi } else { 0 };
+        self.flags = [bits, device << 2, 0, 0, 0];
+        self.set += 1;
+        self.countdown = None;
     }
 
     /// Parameter 5.

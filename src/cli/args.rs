@@ -153,6 +153,26 @@ Examples:
         #[arg(long)]
         history: bool,
     },
+    /// Set what the machine boots from at its next start; the running machine does not notice.
+    #[command(after_help = "\
+Examples:
+  qemu-bmc ctl boot pxe
+  qemu-bmc ctl boot disk --always
+  qemu-bmc ctl boot none")]
+    Boot {
+        /// From where.
+        #[arg(value_enum)]
+        device: BootTo,
+        /// At the next start only (default).
+        #[arg(long, conflicts_with = "always")]
+        once: bool,
+        /// At each start, until it is changed.
+        #[arg(long)]
+        always: bool,
+        /// By UEFI: what `chassis bootparam get 5` shows; the firmware is the profile's.
+        #[arg(long)]
+        uefi: bool,
+    },
     /// What has happened to the machine.
     #[command(after_help = "Example: qemu-bmc ctl sel list")]
     Sel {
@@ -177,6 +197,20 @@ pub(super) enum SelRequest {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum BootTo {
+    /// A disk.
+    Disk,
+    /// A CD-ROM.
+    Cdrom,
+    /// The network.
+    Pxe,
+    /// The firmware's set-up or boot menu.
+    Bios,
+    /// What the profile says: takes an override away.
+    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

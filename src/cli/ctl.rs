@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::args::{CtlRequest, PowerAction, SelRequest};
+use crate::cli::args::{BootTo, CtlRequest, PowerAction, SelRequest};
 use crate::cli::{FAILURE, console, output};
-use crate::control::{Difference, Link, Request, Response, SelEntry, Status};
+use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Status};
 use crate::machine::{self, Power};
 
 /// How long the program may take to answer.
@@ -28,6 +28,9 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
         CtlRequest::Status { json } => (Request::Status, json),
         CtlRequest::Links { json } => (Request::Links, json),
         CtlRequest::Sel { request: SelRequest::List { json } } => (Request::Sel, json),
+        CtlRequest::Boot { device, always, uefi, once: _ } => {
+            (Request::Boot { device: boot(device), always, uefi }, false)
+        }
         CtlRequest::Power { action } => (Request::Power { request: power(action) }, false),
     };
     match ask(socket, request) {
@@ -170,6 +173,16 @@ fn power(action: PowerAction) -> machine::Request {
     }
 }
 
+fn boot(device: BootTo) -> BootChoice {
+    match device {
+        BootTo::Disk => BootChoice::Disk,
+        BootTo::Cdrom => BootChoice::Cdrom,
+        BootTo::Pxe => BootChoice::Pxe,
+        BootTo::Bios => BootChoice::Bios,
+        BootTo::None => BootChoice::None,
+    }
+}
+
 fn word(power: Power) -> &'static str {
     match power {
         Power::On => "on",
@@ -185,6 +198,9 @@ fn status_text(status: &Status) -> String {
     ];
     if let Some(operation) = status.operation {
         lines.push(format!("under way {operation:?}"));
+    }
+    if let Some(boot) = &status.boot {
+        lines.push(format!("boot      {boot}"));
     }
     if let Some(pid) = status.qemu_pid {
         lines.push(format!("qemu      process {pid}"));

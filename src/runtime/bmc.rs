@@ -11,6 +11,7 @@ use crate::bmc::{Bmc, Difference, SelEntry};
 use crate::host;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
+use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
 use crate::runtime::{console, machine};
 
@@ -29,6 +30,8 @@ pub(super) enum Input {
     Machine(Status, Event),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
+    /// `ctl` sets what to boot, for how long, and whether by UEFI.
+    Boot(Option<BootTarget>, Lifetime, bool),
     /// Somebody wants to read the SEL.
     Sel(oneshot::Sender<Vec<SelEntry>>),
     /// The serial port has said all: answer when all has arrived, and take leave.
@@ -44,6 +47,8 @@ pub(super) struct Snapshot {
     /// The chassis shows where it is, and for how long yet, if not for ever.
     pub(super) identify: (bool, Option<Duration>),
     pub(super) differences: Vec<Difference>,
+    /// The boot override in words.
+    pub(super) boot: Option<String>,
 }
 
 /// The engine and all it talks to.
@@ -142,7 +147,11 @@ impl Serving {
                     dropped: self.engine.dropped(),
                     identify: self.engine.identify(host::now()),
                     differences: self.engine.differences(),
+                    boot: self.engine.boot_override(),
                 });
+            }
+            Input::Boot(target, lifetime, uefi) => {
+                self.engine.handle_boot(host::now(), target, lifetime, uefi);
             }
             Input::Sel(reply) => {
                 let _ = reply.send(self.engine.sel());

@@ -13,10 +13,12 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::console::From;
-use crate::control::{Difference, Link, Request, Response, SelEntry, Status};
+use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Status};
 use crate::machine::Origin;
+use crate::machine::boot::{BootTarget, Lifetime};
 use crate::plan::NetworkPlan;
 use crate::runtime::{bmc, console, machine, network, viewers};
+use crate::value::BootDevice;
 
 /// Longest request in bytes.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -98,6 +100,7 @@ async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attache
         Ok(Request::Break) => machine.send(machine::Input::Break).ok().map(|()| Response::Accepted),
         Ok(Request::Status) => status(about, &bmc, &machine, &network).await.map(Response::Status),
         Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
+        Ok(Request::Boot { device, always, uefi }) => boot(device, always, uefi, &bmc).await,
         Ok(Request::Sel) => sel(&bmc).await.map(Response::Sel),
         Ok(Request::Power { request }) => power(request, &machine).await,
         Err(error) => Some(Response::Refused(format!("not a request: {error}"))),
@@ -132,6 +135,24 @@ async fn links(
         return Some(about.network.nics.iter().map(network::without_interface).collect());
     }
     answer.await.ok()
+}
+
+async fn boot(
+    device: BootChoice,
+    always: bool,
+    uefi: bool,
+    bmc: &mpsc::Sender<bmc::Input>,
+) -> Option<Response> {
+    let target = match device {
+        BootChoice::Disk => Some(BootTarget::Device(BootDevice::Disk)),
+        BootChoice::Cdrom => Some(BootTarget::Device(BootDevice::Cdrom)),
+        BootChoice::Pxe => Some(BootTarget::Device(BootDevice::Network)),
+        BootChoice::Bios => Some(BootTarget::Setup),
+        BootChoice::None => None,
+    };
+    let lifetime = if always { Lifetime::Always } else { Lifetime::Once };
+    bmc.send(bmc::Input::Boot(target, lifetime, uefi)).await.ok()?;
+    Some(Response::Accepted)
 }
 
 /// The System Event Log.
@@ -178,6 +199,7 @@ async fn status(
         dropped_datagrams: bmc.dropped,
         identify: bmc.identify.0,
         identify_left_s: bmc.identify.1.map(|left| left.as_secs()),
+        boot: bmc.boot,
         differences: bmc.differences.into_iter().map(difference).collect(),
         links: links.unwrap_or_default(),
     })

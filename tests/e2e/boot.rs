@@ -277,3 +277,23 @@ fn what_each_client_has_set_is_told_as_it_is_before_and_after_a_start() {
     gone();
     assert_eq!(device(&checkout()).as_deref(), Some("NO-OVERRIDE"));
 }
+
+#[test]
+fn ctl_sets_an_override_that_clients_are_told_of() {
+    let machine = Setup::bare().start();
+    let flags = |device: &str, lifetime: &str| expect_flags(&machine, "Valid", lifetime, device);
+    machine.ctl(&["boot", "pxe"]).succeeds();
+    flags("Force PXE", "only next boot");
+    assert_eq!(machine.status()["boot"], "network, once");
+    machine.ctl(&["status"]).succeeds().says("boot      network, once\n");
+    machine.wait_state_file("boot.device", "pxe");
+    machine.ctl(&["boot", "cdrom", "--always", "--uefi"]).succeeds();
+    flags("Force Boot from CD/DVD", "all future boots");
+    machine.ipmitool(&["chassis", "bootparam", "get", "5"]).says("BIOS EFI boot");
+    machine.ctl(&["sel", "list"]).succeeds().says("boot override set to CD-ROM, always by ctl");
+    machine.ctl(&["boot", "none"]).succeeds();
+    expect_flags(&machine, "Invalid", "only next boot", "No override");
+    machine.wait_state_file("boot.device", "none");
+    machine.ctl(&["boot", "floppy"]).exits(2).says("possible values: disk, cdrom, pxe, bios, none");
+    machine.ctl(&["boot", "disk", "--once", "--always"]).exits(2);
+}

@@ -186,8 +186,6 @@ pub(super) fn set_boot_options(
     context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
-    /// BIOS boot type of parameter 5.
-    const EFI: u8 = 0x20;
     let [selector, value @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
     let setter = context.session.as_ref().map_or(0, |(id, _)| *id);
     let origin = context.origin();
@@ -218,7 +216,7 @@ pub(super) fn set_boot_options(
         }
         (5, flags) => {
             let flags: [u8; 5] = exactly(flags)?;
-            if flags[0] & EFI != 0 && !core.uefi {
+            if flags[0] & boot::EFI != 0 && !core.uefi {
                 warn!("a UEFI boot was asked for, and the machine's firmware is BIOS");
             }
             let before = core.store.boot.to_override();

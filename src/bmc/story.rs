@@ -175,9 +175,6 @@ impl Core {
             (StopCause::Request, Some((Request::Soft, origin))) => {
                 format!("soft shutdown by {origin}, not heeded in time")
             }
-            (StopCause::Request, Some((Request::On, origin))) => {
-                format!("power on by {origin}, and QEMU did not come up")
-            }
             (StopCause::Request, _) => "power off".to_owned(),
             (StopCause::Guest, _) if self.story.panicked => {
                 "off after the panic of the guest's kernel".to_owned()

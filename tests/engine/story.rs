@@ -14,7 +14,7 @@ use crate::{CHASSIS, ON, answered};
 const STORAGE: u8 = 0x0A;
 
 fn doing(power: Power, operation: Request) -> Status {
-    Status { power, operation: Some(operation), fault: false }
+    Status { power, operation: Some(operation), ..Status::OFF }
 }
 
 /// What the SEL says of what follows: `sensor: event (detail)`.

@@ -315,6 +315,10 @@ impl Bmc {
                 }
             }
             machine::Event::Stopped(_) => self.core.store.watchdog.deadline = None,
+            // The guest has not heeded it in time: what it does now, it does by itself.
+            machine::Event::Changed if status.operation.is_none() => {
+                self.core.story.asked.take_if(|(asked, _)| *asked == machine::Request::Soft);
+            }
             machine::Event::Changed
             | machine::Event::Panicked
             | machine::Event::WatchdogExpired(_) => {}

@@ -26,6 +26,7 @@ pub fn engine() -> Bmc {
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
         sol_replay: false,
+        kernel: false,
         uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,

@@ -34,6 +34,8 @@ const TPM_LIMIT: Duration = Duration::from_secs(3);
 
 /// Lines of QEMU's output that are kept to say why it ended.
 const KEPT_LINES: usize = 4;
+/// What it printed longer before its end has nothing to do with that.
+const LINES_LIMIT: Duration = Duration::from_secs(5);
 
 /// What this task is told.
 #[derive(Debug)]
@@ -82,7 +84,8 @@ struct Running {
     closed: bool,
     /// It was reaped.
     exit: Option<Exit>,
-    last_lines: VecDeque<String>,
+    /// With the time when they came.
+    last_lines: VecDeque<(std::time::Instant, String)>,
 }
 
 /// The tasks that it talks to.
@@ -241,7 +244,7 @@ impl Machine {
             Input::Output(number, line) => {
                 warn!("QEMU: {line}");
                 if let Some(running) = self.running_with(number) {
-                    running.last_lines.push_back(line);
+                    running.last_lines.push_back((host::now(), line));
                     if running.last_lines.len() > KEPT_LINES {
                         running.last_lines.pop_front();
                     }
@@ -337,8 +340,12 @@ impl Machine {
         // Nobody listens there any more.
         let _ = dirs::remove(&self.plan.qemu.user_qmp);
         let mut how = exit.how;
-        if !exit.clean && !last_lines.is_empty() {
-            how = format!("{how}: {}", Vec::from(last_lines).join("; "));
+        let now = host::now();
+        let is_new = |at| now.saturating_duration_since(at) < LINES_LIMIT;
+        let lines = last_lines.into_iter().filter(|(at, _)| is_new(*at)).map(|(_, line)| line);
+        let lines = lines.collect::<Vec<_>>().join("; ");
+        if !exit.clean && !lines.is_empty() {
+            how = format!("{how}: {lines}");
         }
         self.drive(|driver, effects| driver.handle_exit(host::now(), exit.clean, how, effects))
             .await;

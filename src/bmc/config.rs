@@ -40,6 +40,8 @@ pub struct Config {
     pub sol_replay: bool,
     /// The machine's firmware is UEFI.
     pub uefi: bool,
+    /// The machine's kernel is booted directly: before all that a boot override names.
+    pub kernel: bool,
     /// What becomes of the machine when the program starts.
     pub restore: Restore,
     /// The profile says so: a policy that was set over IPMI does not outlive a restart.
@@ -67,6 +69,7 @@ impl Config {
     pub fn new(plan: &Plan, passwords: Vec<Secret>, k_g: Option<BmcKey>, lan: LanIdentity) -> Self {
         let (identity, power, serial) = (&plan.identity, &plan.power, &plan.serial);
         let uefi = plan.qemu.nvram.is_some();
+        let kernel = plan.qemu.boots_kernel();
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
@@ -91,6 +94,7 @@ impl Config {
             advertised_port: plan.advertised_port,
             sol_replay: serial.sol_replay,
             uefi,
+            kernel,
             restore: power.restore,
             restore_declared: power.restore_declared,
             cycle_interval_s: power.cycle_interval_s,

@@ -233,6 +233,10 @@ impl Core {
     }
 
     fn log_boot_used(&mut self, now: Instant, used: Override) {
+        // It is used up, but nothing was booted by it.
+        if self.is_void(used) {
+            return;
+        }
         let event = match used.target {
             BootTarget::Device(BootDevice::Network) => {
                 SensorEvent::asserted(sensors::SYSTEM_BOOT, system::PXE_BOOT)

@@ -49,7 +49,7 @@ use crate::bmc::store::{Clock, Fru, Store, Users};
 use crate::bmc::story::Story;
 use crate::bmc::v15::Challenges;
 use crate::bmc::words::{Bits, Hex};
-use crate::machine::boot::{BootTarget, Lifetime};
+use crate::machine::boot::{BootTarget, Lifetime, Override};
 use crate::machine::{self, Origin, Power, Status};
 use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
@@ -90,6 +90,8 @@ struct Core {
     sol_replay: bool,
     /// The machine's firmware is UEFI.
     uefi: bool,
+    /// The machine's kernel is booted directly.
+    kernel: bool,
     restore: Restore,
     restore_declared: bool,
     cycle_interval_s: u32,
@@ -122,9 +124,23 @@ impl Core {
         self.unanswered.iter().fold(self.machine, |status, (request, _)| status.after(*request))
     }
 
+    /// A kernel that is booted directly comes before what `boot` names. SeaBIOS' boot menu comes
+    /// before the kernel.
+    fn is_void(&self, boot: Override) -> bool {
+        self.kernel
+            && match boot.target {
+                BootTarget::Device(_) => true,
+                BootTarget::Setup => self.uefi,
+                BootTarget::Default => false,
+            }
+    }
+
     fn boot_changed(&mut self) {
         let boot = self.store.boot.to_override();
         info!(?boot, "boot override");
+        if boot.is_some_and(|boot| self.is_void(boot)) {
+            warn!("the boot override has no effect: the profile's `kernel` is booted directly");
+        }
         self.changed = true;
         self.requests.push_back(Request::Boot(boot));
     }
@@ -181,6 +197,7 @@ impl Bmc {
                 advertised_port: config.advertised_port,
                 sol_replay: config.sol_replay,
                 uefi: config.uefi,
+                kernel: config.kernel,
                 restore: config.restore,
                 restore_declared: config.restore_declared,
                 cycle_interval_s: config.cycle_interval_s,
@@ -316,6 +333,10 @@ impl Bmc {
                 }
             }
             machine::Event::Stopped(_) => self.core.store.watchdog.deadline = None,
+            // The guest has not heeded it in time: what it does now, it does by itself.
+            machine::Event::Changed if status.operation.is_none() => {
+                self.core.story.asked.take_if(|(asked, _)| *asked == machine::Request::Soft);
+            }
             machine::Event::Changed
             | machine::Event::Panicked
             | machine::Event::WatchdogExpired(_) => {}

@@ -175,9 +175,6 @@ impl Core {
             (StopCause::Request, Some((Request::Soft, origin))) => {
                 format!("soft shutdown by {origin}, not heeded in time")
             }
-            (StopCause::Request, Some((Request::On, origin))) => {
-                format!("power on by {origin}, and QEMU did not come up")
-            }
             (StopCause::Request, _) => "power off".to_owned(),
             (StopCause::Guest, _) if self.story.panicked => {
                 "off after the panic of the guest's kernel".to_owned()
@@ -221,7 +218,8 @@ impl Core {
         // Invalid username or password (v2.0 table 42-3, sensor type 2Ah).
         const INVALID: u8 = 2;
         let (name, from) = (String::from_utf8_lossy(name), shown(from));
-        warn!(user = %name, %from, "login {what}");
+        // Whatever a stranger writes stays within its line of the log.
+        warn!(user = ?name, %from, "login {what}");
         let Some(withheld) = self.story.refusals.admit(now) else { return };
         let event = SensorEvent::asserted(sensors::SESSION, INVALID);
         let mut note = format!("login of user {name:?} from {from} {what}");

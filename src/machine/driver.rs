@@ -122,6 +122,8 @@ pub struct Driver {
     guest_shutdown: bool,
     /// The machine is off because it crashed or could not be started.
     fault: bool,
+    /// The process is ended because its monitor did not come in time.
+    hangs: bool,
     /// The program is to end.
     ending: bool,
 }
@@ -144,6 +146,7 @@ impl Driver {
             deadline: None,
             guest_shutdown: false,
             fault: false,
+            hangs: false,
             ending: false,
         }
     }
@@ -160,7 +163,7 @@ impl Driver {
             State::Off | State::Interval => Power::Off,
             State::Starting | State::Running | State::Stopping { .. } => Power::On,
         };
-        Status { power, operation: self.operation, fault: self.fault }
+        Status { power, operation: self.operation, fault: self.fault, ending: self.ending }
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -180,9 +183,6 @@ impl Driver {
         request: Request,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        if self.ending {
-            return Err(Refusal::Busy);
-        }
         self.status().admit(request)?;
         if self.operation == Some(request) {
             return Ok(());
@@ -301,6 +301,10 @@ impl Driver {
                 }
                 self.report(Event::Stopped(StopCause::Request), effects);
             }
+            State::Stopping { .. } if self.hangs => {
+                let why = format!("no monitor within {} s", START_LIMIT.as_secs());
+                self.off(StopCause::NotStarted(why), effects);
+            }
             State::Stopping { restart: false, .. } => self.off(StopCause::Request, effects),
             State::Starting => self.off(StopCause::NotStarted(how), effects),
             State::Running if self.guest_shutdown => self.off(StopCause::Guest, effects),
@@ -326,7 +330,10 @@ impl Driver {
         match self.state {
             State::Off => {}
             State::Interval => self.start(now, Request::Cycle, effects),
-            State::Starting => self.stop(now, Request::Off, effects),
+            State::Starting => {
+                self.hangs = true;
+                self.stop(now, Request::Off, effects);
+            }
             State::Running if self.ending || self.config.soft_force => {
                 self.stop(now, Request::Off, effects);
             }
@@ -352,7 +359,10 @@ impl Driver {
     pub fn handle_end(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let again = std::mem::replace(&mut self.ending, true);
         match self.state {
-            State::Off => effects.push(Effect::Exit),
+            State::Off => {
+                self.report(Event::Changed, effects);
+                effects.push(Effect::Exit);
+            }
             State::Interval => self.off(StopCause::Request, effects),
             State::Running if !again && !self.config.stop_limit.is_zero() => {
                 self.operation = Some(Request::Soft);
@@ -396,6 +406,7 @@ impl Driver {
         self.deadline = Some(now + START_LIMIT);
         self.guest_shutdown = false;
         self.fault = false;
+        self.hangs = false;
         self.booting = self.boot;
         self.resetting = false;
         self.setup_offered = self.boots_setup();

@@ -59,11 +59,15 @@ pub struct Status {
     pub operation: Option<Request>,
     /// The machine is off, and not because anybody asked: it crashed or could not be started.
     pub fault: bool,
+    /// The program ends, and the machine with it.
+    pub ending: bool,
 }
 
 impl Status {
     /// A machine that is off and idle.
-    pub const OFF: Self = Self { power: Power::Off, operation: None, fault: false };
+    pub const OFF: Self = Self { power: Power::Off, operation: None, fault: false, ending: false };
+    /// A machine that is on and idle.
+    pub const ON: Self = Self { power: Power::On, ..Self::OFF };
 
     /// Whether `request` can be accepted now.
     ///
@@ -72,6 +76,8 @@ impl Status {
     pub fn admit(self, request: Request) -> Result<(), Refusal> {
         use Request::{Cycle, Diag, Off, On, Reset, Soft};
         match (self.operation, request) {
+            // It goes off anyway; that may be cut short.
+            _ if self.ending && request != Off => Err(Refusal::Busy),
             // Asking again for what is under way is a repetition, not a conflict.
             (Some(operation), _) if operation == request => Ok(()),
             // Every way down may be cut short.
@@ -96,7 +102,7 @@ impl Status {
         let operation = match (request, self.power) {
             _ if self.admit(request).is_err() || self.operation == Some(request) => return self,
             (On, Power::Off) => {
-                return Self { power: Power::On, operation: Some(On), fault: false };
+                return Self { power: Power::On, operation: Some(On), fault: false, ..self };
             }
             (Soft, Power::On) if self.operation == Some(Off) => Some(Off),
             (Off | Cycle | Soft, Power::On) => Some(request),
@@ -124,6 +130,26 @@ pub enum Event {
     Panicked,
     /// A watchdog device of the machine's own has run out; QEMU's `WatchdogAction`, such as `reset`.
     WatchdogExpired(String),
+}
+
+impl Event {
+    /// What the machine is to be when the program starts again, if this says anything about that:
+    /// what was asked for, or what the guest has done itself. Not what a failure or the program's end
+    /// has made of it. `status` is the one that was told with it.
+    #[must_use]
+    pub fn wanted(&self, status: Status) -> Option<Power> {
+        match self {
+            Self::Requested(Request::On | Request::Cycle, _, Ok(())) => Some(Power::On),
+            // Even if the program ends before it is done.
+            Self::Requested(Request::Off, _, Ok(())) => Some(Power::Off),
+            Self::Stopped(StopCause::Request | StopCause::Guest)
+                if status.operation.is_none() && !status.ending =>
+            {
+                Some(Power::Off)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why the machine started to boot.
@@ -160,7 +186,7 @@ mod tests {
 
     #[test]
     fn requests_are_idempotent_and_conflicts_are_busy() {
-        let on = Status { power: Power::On, operation: None, fault: false };
+        let on = Status::ON;
         assert_eq!(on.admit(Request::On), Ok(()));
         assert_eq!(Status::OFF.admit(Request::Off), Ok(()));
         assert_eq!(Status::OFF.admit(Request::Cycle), Err(Refusal::NotInPresentState));
@@ -174,5 +200,34 @@ mod tests {
         let stopping = Status { operation: Some(Request::Soft), ..on };
         assert_eq!(stopping.admit(Request::On), Err(Refusal::Busy));
         assert_eq!(stopping.admit(Request::Off), Ok(()));
+
+        let ending = Status { ending: true, ..stopping };
+        assert_eq!(ending.admit(Request::Soft), Err(Refusal::Busy));
+        assert_eq!(ending.admit(Request::Reset), Err(Refusal::Busy));
+        assert_eq!(ending.admit(Request::Off), Ok(()));
+        assert_eq!(ending.after(Request::Off), Status { operation: Some(Request::Off), ..ending });
+    }
+
+    #[test]
+    fn what_is_wanted_is_what_was_asked_for_or_what_the_guest_did() {
+        let ending = Status { ending: true, ..Status::OFF };
+        let cycling = Status { operation: Some(Request::Cycle), ..Status::OFF };
+        let asked = |request| Event::Requested(request, Origin::Ctl, Ok(()));
+        let stopped = |cause: &StopCause, status| Event::Stopped(cause.clone()).wanted(status);
+        assert_eq!(asked(Request::On).wanted(Status::ON), Some(Power::On));
+        assert_eq!(asked(Request::Cycle).wanted(Status::ON), Some(Power::On));
+        assert_eq!(asked(Request::Soft).wanted(Status::ON), None);
+        assert_eq!(asked(Request::Off).wanted(ending), Some(Power::Off));
+        let refused = Event::Requested(Request::Off, Origin::Ctl, Err(Refusal::Busy));
+        assert_eq!(refused.wanted(Status::ON), None);
+        for cause in [StopCause::Guest, StopCause::Request] {
+            assert_eq!(stopped(&cause, Status::OFF), Some(Power::Off));
+            assert_eq!(stopped(&cause, ending), None);
+        }
+        assert_eq!(stopped(&StopCause::Request, cycling), None);
+        let not_started = StopCause::NotStarted(String::new());
+        for failure in [StopCause::Crash(String::new()), not_started, StopCause::Outside] {
+            assert_eq!(stopped(&failure, Status::OFF), None);
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::runtime::nics::{self, Nics};
 use crate::runtime::{bmc, console, network};
 use crate::value::{BootDevice, Secret};
 
-/// Name of the file in the state directory that says how the machine was when the program ended.
+/// Name of the file in the state directory that says what the machine is to be: see [`Event::wanted`].
 pub(super) const LAST_POWER: &str = "last-power";
 
 /// How long the TPM emulator may take to end by itself when QEMU is gone.
@@ -34,6 +34,8 @@ const TPM_LIMIT: Duration = Duration::from_secs(3);
 
 /// Lines of QEMU's output that are kept to say why it ended.
 const KEPT_LINES: usize = 4;
+/// What it printed longer before its end has nothing to do with that.
+const LINES_LIMIT: Duration = Duration::from_secs(5);
 
 /// What this task is told.
 #[derive(Debug)]
@@ -82,7 +84,8 @@ struct Running {
     closed: bool,
     /// It was reaped.
     exit: Option<Exit>,
-    last_lines: VecDeque<String>,
+    /// With the time when they came.
+    last_lines: VecDeque<(std::time::Instant, String)>,
 }
 
 /// The tasks that it talks to.
@@ -108,8 +111,6 @@ struct Machine {
     serials: Vec<console::Port>,
     /// For the BMC, in order; its inbox may be full.
     reports: VecDeque<(Status, Event)>,
-    /// The program is to end: what follows is not what the machine was told to be.
-    ending: bool,
     done: bool,
 }
 
@@ -139,7 +140,6 @@ pub(super) async fn run(
         network,
         driver,
         running: None,
-        ending: false,
         processes: 0,
         last_failure: None,
         sender,
@@ -195,6 +195,7 @@ impl Machine {
                 }
                 // Before what has come of it already.
                 let event = Event::Requested(request, origin, result);
+                self.keep_wanted(self.driver.status(), &event);
                 self.reports.insert(before, (self.driver.status(), event));
                 if let Some(reply) = reply {
                     let _ = reply.send(result);
@@ -226,7 +227,7 @@ impl Machine {
                 }
             }
             Input::End => {
-                if !std::mem::replace(&mut self.ending, true) {
+                if !self.driver.status().ending {
                     let event = Event::Requested(Request::Soft, Origin::End, Ok(()));
                     self.reports.push_back((self.driver.status(), event));
                 }
@@ -243,7 +244,7 @@ impl Machine {
             Input::Output(number, line) => {
                 warn!("QEMU: {line}");
                 if let Some(running) = self.running_with(number) {
-                    running.last_lines.push_back(line);
+                    running.last_lines.push_back((host::now(), line));
                     if running.last_lines.len() > KEPT_LINES {
                         running.last_lines.pop_front();
                     }
@@ -339,8 +340,12 @@ impl Machine {
         // Nobody listens there any more.
         let _ = dirs::remove(&self.plan.qemu.user_qmp);
         let mut how = exit.how;
-        if !exit.clean && !last_lines.is_empty() {
-            how = format!("{how}: {}", Vec::from(last_lines).join("; "));
+        let now = host::now();
+        let is_new = |at| now.saturating_duration_since(at) < LINES_LIMIT;
+        let lines = last_lines.into_iter().filter(|(at, _)| is_new(*at)).map(|(_, line)| line);
+        let lines = lines.collect::<Vec<_>>().join("; ");
+        if !exit.clean && !lines.is_empty() {
+            how = format!("{how}: {lines}");
         }
         self.drive(|driver, effects| driver.handle_exit(host::now(), exit.clean, how, effects))
             .await;
@@ -449,25 +454,19 @@ impl Machine {
             }
             Event::Stopped(cause) => info!(?cause, "machine is off"),
         }
-        let word = if status.power == Power::On { "on" } else { "off" };
-        self.write_state("power.state", word);
-        // What was asked for counts, even if the program ends before it is done. What becomes of a
-        // soft shutdown is up to the guest.
-        let wanted = match status.operation {
-            None => Some(word),
-            Some(Request::On | Request::Cycle) => Some("on"),
-            Some(Request::Off) => Some("off"),
-            Some(Request::Reset | Request::Soft | Request::Diag) => None,
-        };
-        if let Some(word) = wanted.filter(|_| !self.ending) {
-            let path = self.plan.state_dir.join(LAST_POWER);
-            if let Err(error) =
-                write_if_new(&path, word, |path, line| dirs::write_whole(path, line, dirs::PUBLIC))
-            {
-                warn!(%error, "the power state cannot be kept");
-            }
-        }
+        self.write_state("power.state", power_word(status.power));
+        self.keep_wanted(status, &event);
         self.reports.push_back((status, event));
+    }
+
+    /// For the restore policy of the next start of the program.
+    fn keep_wanted(&self, status: Status, event: &Event) {
+        let Some(power) = event.wanted(status) else { return };
+        let path = self.plan.state_dir.join(LAST_POWER);
+        let write = |path: &Path, line: &[u8]| dirs::write_whole(path, line, dirs::PUBLIC);
+        if let Err(error) = write_if_new(&path, power_word(power), write) {
+            warn!(%error, "the power state cannot be kept");
+        }
     }
 
     /// Files for scripts that read them; nobody here does.
@@ -489,6 +488,13 @@ fn write_if_new(
         return Ok(());
     }
     write(path, line.as_bytes())
+}
+
+fn power_word(power: Power) -> &'static str {
+    match power {
+        Power::On => "on",
+        Power::Off => "off",
+    }
 }
 
 fn boot_word(boot: Option<Override>) -> &'static str {

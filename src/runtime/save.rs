@@ -3,15 +3,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use crate::host::dirs;
 use crate::runtime::machine::LAST_POWER;
 
 /// What clients have changed over IPMI. For this user only: it holds passwords.
 const FILE: &str = "bmc.json";
+
+/// How long until what could not be written is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
 fn file(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
@@ -57,18 +62,62 @@ pub(super) fn was_on(state_dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Writes what comes, the newest of what has come, until nobody is left to send any.
+/// Writes what comes, the newest of what has come, until nobody is left to send any. What could not be
+/// written is tried again.
 pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<String>) {
-    while let Some(mut text) = inbox.recv().await {
+    let mut failed: Option<String> = None;
+    loop {
+        let newer = match &failed {
+            None => inbox.recv().await,
+            Some(_) => timeout(RETRY_INTERVAL, inbox.recv()).await.unwrap_or_default(),
+        };
+        let again = newer.is_none();
+        let Some(mut text) = newer.or_else(|| failed.take()) else { return };
         while let Ok(newer) = inbox.try_recv() {
             text = newer;
         }
-        let path = file(&state_dir);
-        let write = move || dirs::write_whole(&path, text.as_bytes(), dirs::PRIVATE);
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "what was changed over IPMI cannot be kept"),
-            Err(error) => warn!(%error, "what was changed over IPMI cannot be kept"),
+        let (path, bytes) = (file(&state_dir), text.clone());
+        let write = move || dirs::write_whole(&path, bytes.as_bytes(), dirs::PRIVATE);
+        let error = match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        match &error {
+            Some(error) if !again => warn!(error, "what was changed over IPMI cannot be kept"),
+            None if again => info!("what was changed over IPMI is kept now"),
+            _ => {}
         }
+        // The last try of all is when nobody is left.
+        failed = error.filter(|_| !inbox.is_closed()).map(|_| text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "a deadline")]
+    async fn what_could_not_be_written_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state_dir = dir.path().join("away");
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let saving = tokio::spawn(run(state_dir.clone(), inbox));
+        sender.send("old".to_owned()).unwrap();
+        sender.send("new".to_owned()).unwrap();
+        // It has failed by the time that another one is waited for.
+        let waits = timeout(RETRY_INTERVAL / 2, sender.closed()).await;
+        assert!(waits.is_err());
+        fs_err::create_dir(&state_dir).unwrap();
+        let start = Instant::now();
+        while read(&state_dir).unwrap().as_deref() != Some("new") {
+            assert!(start.elapsed() < 4 * RETRY_INTERVAL, "not written");
+            tokio::task::yield_now().await;
+        }
+        drop(sender);
+        saving.await.unwrap();
     }
 }

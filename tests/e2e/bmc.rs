@@ -34,7 +34,7 @@ fn a_session_is_one_line_and_a_change_another() {
     let output =
         machine.ipmitool_as(Login { password: "wrong", ..ADMIN }, &["-R", "1", "mc", "info"]);
     output.fails();
-    machine.expect_log("login not completed: wrong password? user=admin from=127.0.0.1:");
+    machine.expect_log("login not completed: wrong password? user=\"admin\" from=127.0.0.1:");
     machine.ipmitool(&["-I", "lan", "mc", "guid"]).succeeds();
     machine.expect_log("way=IPMI-1.5-MD5");
 }

@@ -64,6 +64,24 @@ fn a_second_sigterm_does_not_wait() {
 }
 
 #[test]
+fn an_off_while_the_program_ends_does_not_wait_and_is_the_last_power() {
+    let mut machine =
+        Setup::bare().set("power.restore=previous").set("power.stop_limit_s=600").start();
+    machine.wait_on();
+    let last_power = machine.setup.dir.path().join("state/last-power");
+    wait_until("on is kept", SOON, || {
+        std::fs::read_to_string(&last_power).is_ok_and(|word| word == "on\n")
+    });
+    machine.signal(Signal::SIGTERM);
+    wait_until("the shutdown is under way", SOON, || machine.status()["operation"] == "soft");
+    machine.ipmitool(&["power", "reset"]).fails().says("Node busy");
+    machine.ctl(&["power", "off"]).succeeds();
+    assert_eq!(machine.wait_end(SOON).code(), Some(0));
+    machine.assert_cleaned_up();
+    assert_eq!(std::fs::read_to_string(&last_power).unwrap(), "off\n");
+}
+
+#[test]
 fn a_second_sigterm_does_not_wait_for_a_qemu_that_hangs_either() {
     let mut machine = Setup::bare().set("power.restore=always-on").start();
     processes::signal(machine.wait_on(), Signal::SIGSTOP);

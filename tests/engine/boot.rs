@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use qemu_bmc::bmc::SelEntry;
 use qemu_bmc::bmc::event::Request;
+use qemu_bmc::bmc::{Config, SelEntry};
 use qemu_bmc::machine::boot::{BootTarget, Lifetime, Override};
 use qemu_bmc::machine::{Event, StartCause};
 use qemu_bmc::value::BootDevice;
 
-use crate::console::{Rig, Session, admin};
+use crate::console::{Rig, Session, admin, config};
 use crate::{APP, CHASSIS, ON, switched_on};
 
 #[test]
@@ -153,4 +153,24 @@ fn set_in_progress_belongs_to_a_session_and_dies_with_it() {
     let id = one.managed_id.to_le_bytes();
     one.command(&mut rig, APP, 0x3C, &id);
     assert_eq!(two.command(&mut rig, CHASSIS, 0x08, &[0, 1]).0, 0);
+}
+
+#[test]
+fn an_override_that_a_kernel_comes_before_is_used_up_and_not_told_as_used() {
+    let used = |kernel, flags| {
+        let mut rig = Rig::with(Config { kernel, ..config() });
+        switched_on(&mut rig);
+        let mut session = admin(&mut rig);
+        session.command(&mut rig, APP, 0x3B, &[4]);
+        let requests = set_boot_flags(&mut rig, &mut session, flags);
+        let [Request::Boot(Some(boot))] = requests[..] else { panic!("{requests:?}") };
+        rig.bmc.handle_machine(rig.now, ON, &Event::BootUsed(boot));
+        assert_eq!(boot_flags(&mut rig, &mut session), [0; 5]);
+        let told = |entry: &SelEntry| entry.detail.as_ref().is_some_and(|d| d.contains("used"));
+        rig.bmc.sel().iter().any(told)
+    };
+    let (pxe, setup) = ([0x80, 0x04, 0, 0, 0], [0x80, 0x18, 0, 0, 0]);
+    assert!(used(false, pxe));
+    assert!(!used(true, pxe));
+    assert!(used(true, setup), "SeaBIOS has its menu before that");
 }

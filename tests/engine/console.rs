@@ -45,6 +45,7 @@ pub fn config() -> Config {
         guid: GUID,
         advertised_port: 6231,
         sol_replay: false,
+        kernel: false,
         uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,

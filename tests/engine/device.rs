@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qemu_bmc::bmc::event::Request;
-use qemu_bmc::machine::{self, Event, Origin, Power, StartCause, Status, StopCause};
+use qemu_bmc::machine::{self, Event, Origin, StartCause, Status, StopCause};
 
 use crate::console::{Rig, Session, admin, engine, login};
 use crate::{APP, CHASSIS, ON, answered, switched_on};
@@ -107,7 +107,7 @@ fn hours_identify_and_the_cycle_interval() {
 
     rig.pass(Duration::from_secs(3600 * 2));
     let now = rig.now;
-    let off = Status { power: Power::Off, operation: None, fault: false };
+    let off = Status::OFF;
     rig.bmc.handle_machine(now, off, &Event::Stopped(StopCause::Request));
     rig.pass(Duration::from_secs(3600 * 5));
     let mut session = administrator(&mut rig);

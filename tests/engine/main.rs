@@ -29,12 +29,12 @@ use std::time::Duration;
 
 use console::{Refused, Rig, Session, Suite, admin, login, message, open, setup, v15_datagram};
 use qemu_bmc::bmc::event::{Request, Watch};
-use qemu_bmc::machine::{self, Event, Power, StartCause, Status, StopCause};
+use qemu_bmc::machine::{self, Event, StartCause, Status, StopCause};
 
 const CHASSIS: u8 = 0x00;
 const APP: u8 = 0x06;
 
-const ON: Status = Status { power: Power::On, operation: None, fault: false };
+const ON: Status = Status::ON;
 
 fn switched_on(rig: &mut Rig) {
     let now = rig.now;
@@ -210,7 +210,7 @@ fn chassis_status_is_the_last_known_state_at_once() {
     assert_eq!(off, (0, vec![0x40, 0x00, 0x40, 0xF0]), "off; restore policy always-on");
     switched_on(&mut rig);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x41, 0x00, 0x40, 0xF0]);
-    let crashed = Status { power: Power::Off, operation: None, fault: true };
+    let crashed = Status { fault: true, ..Status::OFF };
     let now = rig.now;
     rig.bmc.handle_machine(now, crashed, &Event::Changed);
     assert_eq!(session.command(&mut rig, CHASSIS, 0x01, &[]).1, [0x48, 0x08, 0x40, 0xF0]);

@@ -1,12 +1,12 @@
 //! Sensors, events, and platform event filtering.
 
-use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::machine::{Event, StartCause, Status};
 
 use crate::console::{Rig, Suite, login};
 use crate::storage::{administrator, events, started};
 
 const SENSOR: u8 = 0x04;
-const ON: Status = Status { power: Power::On, operation: None, fault: false };
+const ON: Status = Status::ON;
 const POWER_UNIT: u8 = 0x01;
 const ACPI_STATE: u8 = 0x02;
 const EVENTS_ONLY: u8 = 0x04;

@@ -9,7 +9,7 @@ use crate::console::{Rig, Session, Suite, admin, login};
 
 const SENSOR: u8 = 0x04;
 const STORAGE: u8 = 0x0A;
-const ON: Status = Status { power: Power::On, operation: None, fault: false };
+const ON: Status = Status::ON;
 /// 2026-01-02 03:04:05 UTC.
 const UNIX_S: u32 = 1_767_323_045;
 
@@ -394,7 +394,7 @@ fn a_power_cycle_over_ipmi_is_told_as_such() {
     let (mut rig, mut session) = started();
     rig.bmc.handle_machine(rig.now, ON, &Event::Started(StartCause::PowerOn));
     assert_eq!(session.command(&mut rig, 0x00, 0x02, &[2]).0, 0);
-    let cycling = |power| Status { power, operation: Some(Request::Cycle), fault: false };
+    let cycling = |power| Status { power, operation: Some(Request::Cycle), ..Status::OFF };
     answered(&mut rig, cycling(Power::On));
     let stopped = Event::Stopped(StopCause::Request);
     rig.bmc.handle_machine(rig.now, cycling(Power::Off), &stopped);

@@ -14,7 +14,7 @@ use crate::{CHASSIS, ON, answered};
 const STORAGE: u8 = 0x0A;
 
 fn doing(power: Power, operation: Request) -> Status {
-    Status { power, operation: Some(operation), fault: false }
+    Status { power, operation: Some(operation), ..Status::OFF }
 }
 
 /// What the SEL says of what follows: `sensor: event (detail)`.
@@ -231,6 +231,39 @@ fn boot_overrides_are_told_when_set_and_when_used() {
     assert!(
         line.ends_with("(boot override removed by the BMC: no power command came within 60 s)")
     );
+}
+
+#[test]
+fn a_soft_shutdown_that_was_not_heeded_in_time_is_not_to_blame_for_a_later_one() {
+    let (mut rig, mut session) = started();
+    happens(&mut rig, ON, Event::Started(StartCause::PowerOn));
+    control(&mut rig, &mut session, 5, doing(Power::On, Request::Soft));
+    happens(&mut rig, doing(Power::On, Request::Soft), Event::Changed);
+    happens(&mut rig, ON, Event::Changed);
+    let told = story(&mut rig, |rig| {
+        happens(rig, Status::OFF, Event::Stopped(StopCause::Guest));
+    });
+    let why = "the guest shut down by itself";
+    assert_eq!(told[0], format!("OS Stop: graceful shutdown ({why})"));
+    assert_eq!(told[1], format!("Power Unit: power off ({why})"));
+}
+
+#[test]
+fn an_off_while_the_program_ends_is_told_with_who_asked() {
+    let (mut rig, mut session) = started();
+    happens(&mut rig, ON, Event::Started(StartCause::PowerOn));
+    let ending = Status { ending: true, ..doing(Power::On, Request::Soft) };
+    happens(&mut rig, ON, Event::Requested(Request::Soft, Origin::End, Ok(())));
+    happens(&mut rig, ending, Event::Changed);
+    for refused in [1, 2, 3, 4, 5] {
+        assert_eq!(session.command(&mut rig, CHASSIS, 0x02, &[refused]).0, 0xC0);
+    }
+    let told = story(&mut rig, |rig| {
+        let off = Status { operation: Some(Request::Off), ..ending };
+        control(rig, &mut session, 0, off);
+        happens(rig, Status { ending: true, ..Status::OFF }, Event::Stopped(StopCause::Request));
+    });
+    assert!(told[0].starts_with("Power Unit: power off (power off by user admin (2)"), "{told:?}");
 }
 
 #[test]

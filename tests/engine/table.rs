@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use qemu_bmc::bmc::{CommandInfo, commands};
-use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::machine::{Event, StartCause, Status};
 use qemu_bmc::wire::code::{NetFn, Privilege};
 
 use crate::console::{Rig, Session, Suite, login, message};
@@ -33,7 +33,7 @@ const LONG: [(NetFn, u8); 4] = [
 /// A machine that is on, and a session that has the level as its limit and for now.
 fn at(level: Privilege) -> (Rig, Session) {
     let mut rig = Rig::new();
-    let on = Status { power: Power::On, operation: None, fault: false };
+    let on = Status::ON;
     let now = rig.now;
     rig.bmc.handle_machine(now, on, &Event::Started(StartCause::PowerOn));
     let role = 0x10 | level.0;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use qemu_bmc::bmc::{Bmc, Config, User};
-use qemu_bmc::machine::{Event, Power, StartCause, Status};
+use qemu_bmc::machine::{Event, StartCause, Status};
 use qemu_bmc::plan::{Identity, LanIdentity};
 use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
@@ -26,6 +26,7 @@ pub fn engine() -> Bmc {
         guid: *b"0123456789abcdef",
         advertised_port: 6239,
         sol_replay: false,
+        kernel: false,
         uefi: false,
         restore: Restore::AlwaysOn,
         restore_declared: true,
@@ -38,7 +39,7 @@ pub fn engine() -> Bmc {
         lan: LanIdentity::default(),
     };
     let mut bmc = Bmc::new(config, [42; 32]);
-    let status = Status { power: Power::On, operation: None, fault: false };
+    let status = Status::ON;
     bmc.handle_machine(Instant::now(), status, &Event::Started(StartCause::PowerOn));
     bmc
 }

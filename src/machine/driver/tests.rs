@@ -310,6 +310,38 @@ fn ending_gives_the_guest_time_and_the_second_call_does_not() {
 }
 
 #[test]
+fn an_off_while_the_program_ends_does_not_wait_for_the_guest() {
+    let mut rig = Rig::running();
+    rig.end();
+    assert_eq!(rig.request(Request::Reset), Err(Refusal::Busy));
+    assert_eq!(rig.request(Request::Soft), Err(Refusal::Busy));
+    assert_eq!(rig.qmp, [qmp::Command::SystemPowerdown]);
+    rig.request(Request::Off).unwrap();
+    assert_eq!(rig.qmp, [qmp::Command::SystemPowerdown, qmp::Command::Quit]);
+    rig.exit(true);
+    assert_eq!(rig.events.last(), Some(&Event::Stopped(StopCause::Request)));
+    assert!(rig.exited);
+}
+
+#[test]
+fn a_start_without_a_monitor_has_failed() {
+    let mut rig = Rig::new();
+    rig.request(Request::On).unwrap();
+    rig.expire();
+    rig.exit(false);
+    let why = "no monitor within 60 s".to_owned();
+    assert_eq!(rig.events.last(), Some(&Event::Stopped(StopCause::NotStarted(why))));
+    assert_eq!(rig.driver.status(), Status { fault: true, ..Status::OFF });
+
+    // Cut short by request, it has not.
+    rig.request(Request::On).unwrap();
+    rig.request(Request::Off).unwrap();
+    rig.exit(false);
+    assert_eq!(rig.events.last(), Some(&Event::Stopped(StopCause::Request)));
+    assert_eq!(rig.driver.status(), Status::OFF);
+}
+
+#[test]
 fn the_key_for_the_set_up_is_pressed_when_a_new_process_was_started_for_it() {
     let setup = Override { number: 1, target: BootTarget::Setup, lifetime: Lifetime::Once };
     let mut rig = Rig::new();

@@ -213,6 +213,12 @@ impl QemuPlan {
         files
     }
 
+    /// A kernel is booted directly, before all that the boot order names.
+    #[must_use]
+    pub fn boots_kernel(&self) -> bool {
+        self.switches.iter().any(|switch| matches!(switch, Switch::Text("-kernel", _)))
+    }
+
     /// The arguments of an ordinary start, one switch a line, quoted for a shell.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.switches_with(&boot_order(&self.boot_order, None))

@@ -21,6 +21,10 @@ const MAX_CHARACTERS: usize = 255;
 /// How long an acknowledgement waits for the serial port to take the characters, before it says
 /// that none were accepted. Below the time after which clients repeat.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long there may be no room before characters are taken and dropped, as a UART does that
+/// overruns: ipmitool, told that none were accepted, sends them again and reads no key meanwhile,
+/// not even that of its escape.
+const OVERRUN: Duration = Duration::from_secs(1);
 
 /// What SOL's configuration says of packets (v2.0 section 26.3, parameters 3 and 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ struct Active {
     last: Option<(u8, u8, u32)>,
     /// Characters of that packet, which the serial port does not take now, and until when it may.
     kept_back: Option<(Vec<u8>, Instant)>,
+    /// Since when the serial port has taken no characters that came for it.
+    no_room_since: Option<Instant>,
     /// Session sequence number of the newest packet that acknowledged something.
     newest_ack: Option<u32>,
     /// Status bits for the next packet.
@@ -111,6 +117,7 @@ impl Sol {
             ack: None,
             last: None,
             kept_back: None,
+            no_room_since: None,
             newest_ack: None,
             status: 0,
             replay: Some(replay),
@@ -221,11 +228,18 @@ impl Sol {
         let characters = &packet.data[..packet.data.len().min(MAX_CHARACTERS)];
         let accepted = u8::try_from(characters.len()).unwrap_or(u8::MAX);
         active.last = Some((packet.sequence, accepted, session_sequence));
+        if room {
+            active.no_room_since = None;
+        }
         if room || characters.is_empty() {
             active.kept_back = None;
             active.ack = Some((packet.sequence, accepted));
             incoming.characters = characters;
+        } else if active.overruns(now) {
+            active.kept_back = None;
+            active.ack = Some((packet.sequence, accepted));
         } else {
+            active.no_room_since.get_or_insert(now);
             active.kept_back = Some((characters.to_vec(), now + PATIENCE));
         }
         incoming
@@ -234,6 +248,7 @@ impl Sol {
     /// The serial port takes characters again: those that were kept back.
     pub(super) fn handle_room(&mut self) -> Option<Vec<u8>> {
         let active = self.active.as_mut()?;
+        active.no_room_since = None;
         let (characters, _) = active.kept_back.take()?;
         active.ack = active.last.map(|(sequence, accepted, _)| (sequence, accepted));
         Some(characters)
@@ -248,12 +263,13 @@ impl Sol {
         }
         let active = self.active.as_mut()?;
         if active.kept_back.take_if(|(_, until)| now >= *until).is_some()
-            && let Some((sequence, accepted, _)) = &mut active.last
+            && let Some((sequence, accepted, last)) = active.last
         {
             // The console sends them again in a new packet. Without the NACK bit, because ipmitool
             // drops what is refused by one.
-            *accepted = 0;
-            active.ack = Some((*sequence, 0));
+            let accepted = if active.overruns(now) { accepted } else { 0 };
+            active.last = Some((sequence, accepted, last));
+            active.ack = Some((sequence, accepted));
         }
         let sequence = active.outbound.poll(now);
         if sequence.is_none() && active.ack.is_none() {
@@ -281,6 +297,11 @@ impl Sol {
 }
 
 impl Active {
+    /// There has been no room for too long.
+    fn overruns(&self, now: Instant) -> bool {
+        self.no_room_since.is_some_and(|since| now >= since + OVERRUN)
+    }
+
     fn acknowledge(&mut self, now: Instant, session_sequence: u32, packet: &Inbound<'_>) {
         if packet.ack == 0
             || self.newest_ack.is_some_and(|newest| is_older(session_sequence, newest))

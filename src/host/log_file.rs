@@ -27,6 +27,12 @@ impl LogFile {
         Ok(Self { plan: plan.clone(), file, len })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.plan.path
+    }
+
     /// Appends. What would go beyond the limit begins a new file.
     ///
     /// # Errors
@@ -43,9 +49,10 @@ impl LogFile {
 
     fn put_aside(&mut self) -> io::Result<()> {
         let LogFilePlan { path, count, .. } = &self.plan;
-        if *count == 0 {
-            dirs::remove(path)?;
-        }
+        // First of all: each try that fails behind it would drop the oldest.
+        let new = with_suffix(path, "new");
+        dirs::remove(&new)?;
+        let (file, len) = open(&new)?;
         for number in (1..=*count).rev() {
             let older = if number == 1 { path.clone() } else { numbered(path, number - 1) };
             match fs_err::rename(older, numbered(path, number)) {
@@ -53,14 +60,19 @@ impl LogFile {
                 result => result?,
             }
         }
-        (self.file, self.len) = open(path)?;
+        fs_err::rename(new, path)?;
+        (self.file, self.len) = (file, len);
         Ok(())
     }
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
+    with_suffix(path, &number.to_string())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
+    name.push(format!(".{suffix}"));
     name.into()
 }
 
@@ -93,6 +105,25 @@ mod tests {
             .collect();
         files.sort();
         files
+    }
+
+    #[test]
+    fn nothing_is_dropped_where_no_new_file_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        let plan = LogFilePlan { path: path.clone(), bytes: 4, count: 2 };
+        let mut file = LogFile::open(&plan).unwrap();
+        for word in ["one ", "two ", "three "] {
+            file.write(word.as_bytes()).unwrap();
+        }
+        // Cannot be removed, nor opened.
+        std::fs::create_dir_all(dir.path().join("console.new/x")).unwrap();
+        for _ in 0..3 {
+            file.write(b"lost").unwrap_err();
+        }
+        let text = |number| std::fs::read_to_string(numbered(&path, number)).unwrap();
+        assert_eq!((text(1), text(2)), ("two ".to_owned(), "one ".to_owned()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three ");
     }
 
     #[test]

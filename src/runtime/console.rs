@@ -9,6 +9,7 @@ use std::future::pending;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,6 +24,10 @@ use crate::host;
 
 /// What was typed, in pieces, that may wait for the guest to read its serial port.
 const KEYS: usize = 256;
+/// Most bytes that are written at once: a UART's FIFO. What is in the socket cannot be had back.
+const MOST_WRITTEN: usize = 16;
+/// Size of the socket's buffer towards the guest, in bytes. The kernel has a least one, and takes that.
+const SOCKET_BUFFER: usize = 1;
 /// Most bytes that are read at once.
 const MOST_READ: usize = 4096;
 /// Most bytes that a viewer takes at once.
@@ -43,7 +48,8 @@ pub(super) enum Input {
     Take(Viewer, oneshot::Sender<Option<Chunk>>),
     /// A viewer goes.
     Leave(Viewer),
-    /// What was typed and has not gone out yet is to be dropped.
+    /// What was typed and has not gone out yet is to be dropped: at somebody's wish, or because the
+    /// machine was reset, which clears a UART's FIFO.
     Flush,
     /// No process will come any more: answer when the last one has said all.
     Finish(oneshot::Sender<()>),
@@ -172,14 +178,11 @@ async fn run(
                     Ok((read, write)) => {
                         ports.push_back(read);
                         writer = Some(write);
-                        typed.clear();
+                        drop_typed(&mut typed, &mut keys);
                     }
                     Err(error) => error!(%error, "the serial port cannot be used"),
                 },
-                Some(Input::Flush) => {
-                    typed.clear();
-                    while keys.try_recv().is_ok() {}
-                }
+                Some(Input::Flush) => drop_typed(&mut typed, &mut keys),
                 Some(input) => console.handle(input),
                 None => return,
             },
@@ -240,6 +243,7 @@ impl Console {
             Input::Leave(viewer) => {
                 self.viewers = self.viewers.saturating_sub(1);
                 self.hub.detach(viewer);
+                self.waiting.retain(|(waiting, _)| *waiting != viewer);
             }
             Input::Finish(reply) => self.finish = Some(reply),
             Input::Farewell(reply) => self.farewell = Some(reply),
@@ -286,6 +290,7 @@ impl Console {
 
 fn attach(stream: StdUnixStream) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
     stream.set_nonblocking(true)?;
+    setsockopt(&stream, sockopt::SndBuf, &SOCKET_BUFFER)?;
     Ok(UnixStream::from_std(stream)?.into_split())
 }
 
@@ -303,14 +308,82 @@ async fn writable(writer: Option<&OwnedWriteHalf>) {
     }
 }
 
+fn drop_typed(typed: &mut Vec<u8>, keys: &mut mpsc::Receiver<Vec<u8>>) {
+    typed.clear();
+    while keys.try_recv().is_ok() {}
+}
+
 /// Writes what goes out now.
 fn write(writer: &mut Option<OwnedWriteHalf>, typed: &mut Vec<u8>) {
-    match writer.as_ref().map(|writer| writer.try_write(typed)) {
+    let most = typed.len().min(MOST_WRITTEN);
+    match writer.as_ref().map(|writer| writer.try_write(&typed[..most])) {
         Some(Ok(len)) => drop(typed.drain(..len)),
         Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
         Some(Err(_)) | None => {
             *writer = None;
             typed.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::task::LocalSet;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn run_local(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async { timeout(LIMIT, test).await.unwrap() });
+    }
+
+    /// Types until there is no room, at a guest that reads nothing.
+    async fn type_until_full(port: &Port) {
+        while timeout(Duration::from_millis(50), port.keys.send(vec![b'k'; 100])).await.is_ok() {}
+    }
+
+    #[test]
+    fn what_a_hung_guest_has_not_read_is_gone_after_a_reset_and_in_the_next_machine() {
+        run_local(async {
+            let port = start(0, None);
+            for reset in [true, false] {
+                let (ours, mut guest) = StdUnixStream::pair().unwrap();
+                port.inbox.send(Input::Attach(ours)).unwrap();
+                type_until_full(&port).await;
+                if reset {
+                    port.inbox.send(Input::Flush).unwrap();
+                } else {
+                    let (ours, next) = StdUnixStream::pair().unwrap();
+                    port.inbox.send(Input::Attach(ours)).unwrap();
+                    guest = next;
+                }
+                // It has been told when there is room again.
+                port.keys.send(b"!".to_vec()).await.unwrap();
+                guest.set_nonblocking(true).unwrap();
+                let mut guest = UnixStream::from_std(guest).unwrap();
+                let mut read = Vec::new();
+                while read.last() != Some(&b'!') {
+                    assert_ne!(guest.read_buf(&mut read).await.unwrap(), 0);
+                }
+                let most = if reset { 160 } else { 0 };
+                assert!(read.len() - 1 <= most, "{} characters of the one before", read.len() - 1);
+            }
+        });
+    }
+
+    #[test]
+    fn who_goes_while_waiting_waits_no_longer() {
+        run_local(async {
+            let port = start(0, None);
+            let watcher = port.join(From::Now).await.unwrap();
+            let waits = watcher.ask().unwrap();
+            drop(watcher);
+            assert!(waits.await.is_err(), "dropped, not kept for ever");
+        });
     }
 }

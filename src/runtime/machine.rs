@@ -18,7 +18,7 @@ use crate::host::tap::Tap;
 use crate::host::{self, dirs};
 use crate::machine::boot::{BootOrder, BootTarget, Override};
 use crate::machine::driver::{Driver, Effect};
-use crate::machine::{Event, Origin, Power, Refusal, Request, Status, StopCause};
+use crate::machine::{Event, Origin, Power, Refusal, Request, StartCause, Status, StopCause};
 use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{self, Command, Message};
@@ -442,7 +442,14 @@ impl Machine {
             Event::Changed | Event::Requested(..) | Event::BootUsed(_) => {}
             Event::Panicked => warn!("the guest's kernel has panicked"),
             Event::WatchdogExpired(action) => warn!(action, "the machine's own watchdog"),
-            Event::Started(cause) => info!(?cause, "machine started"),
+            Event::Started(cause) => {
+                info!(?cause, "machine started");
+                if matches!(cause, StartCause::Reset | StartCause::Guest) {
+                    for port in &self.serials {
+                        let _ = port.inbox.send(console::Input::Flush);
+                    }
+                }
+            }
             Event::Stopped(cause @ (StopCause::Crash(how) | StopCause::NotStarted(how))) => {
                 self.last_failure = Some(how.clone());
                 error!(?cause, "machine is off");

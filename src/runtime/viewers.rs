@@ -15,6 +15,9 @@ use crate::host::log_file::LogFile;
 use crate::host::stdout;
 use crate::runtime::console::{Port, Watcher};
 
+/// How long what a client types may find no room, because the guest does not read its serial port.
+/// Then it is dropped until there is some: who reads no more from a client does not see it go.
+const OVERRUN: Duration = Duration::from_secs(1);
 /// How often a client that will not send any more is looked at: it may have gone.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -51,13 +54,15 @@ pub(super) async fn watch(
     };
     let hear = async {
         let mut buffer = [0; 1024];
+        let mut patience = OVERRUN;
         loop {
             match read.read(&mut buffer).await? {
                 // It may go on reading.
                 0 => break,
                 _ if read_only => {}
                 len => {
-                    let _ = port.keys.send(buffer[..len].to_vec()).await;
+                    let sent = port.keys.send_timeout(buffer[..len].to_vec(), patience).await;
+                    patience = if sent.is_ok() { OVERRUN } else { Duration::ZERO };
                 }
             }
         }
@@ -84,7 +89,7 @@ pub(super) fn write_to_file(watcher: Watcher, mut file: LogFile) {
                 Ok(()) => failed = false,
                 Err(error) => {
                     if !std::mem::replace(&mut failed, true) {
-                        warn!(%error, "a console's file cannot be written");
+                        warn!(%error, file = %file.path().display(), "a console's file cannot be written");
                     }
                 }
             }

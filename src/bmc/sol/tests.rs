@@ -135,6 +135,33 @@ fn without_room_for_long_nothing_is_accepted_and_nothing_is_lost() {
 }
 
 #[test]
+fn without_room_for_too_long_characters_are_dropped_and_the_console_goes_on() {
+    let (mut sol, begin) = start();
+    let (mut now, mut number) = (begin, 0);
+    let mut typed = |sol: &mut Sol, now: &mut Instant, room| {
+        number += 1;
+        let sequence = u8::try_from((number - 1) % 15 + 1).unwrap();
+        let taken = sol.handle_packet(*now, SESSION, number, &packet(sequence, 0, 0, b"~"), room);
+        let taken = taken.characters.len();
+        if sol.wants_room() {
+            *now = sol.poll_timeout().unwrap();
+        }
+        let (_, payload) = sol.poll_transmit(*now).unwrap();
+        assert_eq!(payload[1], sequence);
+        (taken, payload[2])
+    };
+    while typed(&mut sol, &mut now, false) == (0, 0) {
+        assert!(now < begin + 2 * OVERRUN, "told for ever that none were accepted");
+    }
+    assert!(now >= begin + OVERRUN);
+    let then = now;
+    assert_eq!(typed(&mut sol, &mut now, false), (0, 1));
+    assert_eq!(now, then, "at once");
+    assert_eq!(typed(&mut sol, &mut now, true), (1, 1), "there is room again");
+    assert_eq!(typed(&mut sol, &mut now, false), (0, 0), "and then it is waited for again");
+}
+
+#[test]
 fn characters_wait_for_the_threshold_or_the_interval() {
     let (mut sol, now) = start_with(Tuning { accumulate: 50 * MS, threshold: 4, ..TUNING });
     sol.console(now, b"abc");

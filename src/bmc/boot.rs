@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bmc::{Bmc, words};
+use crate::machine::Origin;
 use crate::machine::boot::{BootTarget, Lifetime, Override};
 use crate::value::BootDevice;
 
@@ -144,6 +146,28 @@ impl BootOptions {
             self.flags = [0; 5];
         }
         due
+    }
+}
+
+impl Bmc {
+    /// `ctl` sets what to boot, or with `None` takes an override away.
+    pub fn handle_boot(
+        &mut self,
+        now: Instant,
+        target: Option<BootTarget>,
+        lifetime: Lifetime,
+        uefi: bool,
+    ) {
+        let before = self.core.store.boot.to_override();
+        self.core.store.boot.choose(target, lifetime, uefi);
+        self.core.boot_changed();
+        self.core.log_boot_set(now, before, &Origin::Ctl.to_string());
+    }
+
+    /// The boot override in words, such as `network, once`.
+    #[must_use]
+    pub fn boot_override(&self) -> Option<String> {
+        self.core.store.boot.to_override().map(words::override_words)
     }
 }
 

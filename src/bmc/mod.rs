@@ -49,7 +49,7 @@ use crate::bmc::store::{Clock, Fru, Store, Users};
 use crate::bmc::story::Story;
 use crate::bmc::v15::Challenges;
 use crate::bmc::words::{Bits, Hex};
-use crate::machine::boot::{BootTarget, Lifetime, Override};
+use crate::machine::boot::{BootTarget, Override};
 use crate::machine::{self, Origin, Power, Status};
 use crate::plan::{Identity, LanIdentity};
 use crate::profile::document::Restore;
@@ -342,26 +342,6 @@ impl Bmc {
             | machine::Event::WatchdogExpired(_) => {}
         }
         self.core.log_machine(now, event);
-    }
-
-    /// `ctl` sets what to boot, or with `None` takes an override away.
-    pub fn handle_boot(
-        &mut self,
-        now: Instant,
-        target: Option<BootTarget>,
-        lifetime: Lifetime,
-        uefi: bool,
-    ) {
-        let before = self.core.store.boot.to_override();
-        self.core.store.boot.choose(target, lifetime, uefi);
-        self.core.boot_changed();
-        self.core.log_boot_set(now, before, &Origin::Ctl.to_string());
-    }
-
-    /// The boot override in words, such as `network, once`.
-    #[must_use]
-    pub fn boot_override(&self) -> Option<String> {
-        self.core.store.boot.to_override().map(words::override_words)
     }
 
     /// The time that [`Self::poll_timeout`] named has come.

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgid, setgroups, setuid};
 
@@ -23,6 +24,9 @@ use crate::plan::qemu::{
     CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SERIAL_FDS, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
 };
 use crate::plan::{QemuPlan, RunAs};
+
+/// Size of the socket's buffer towards the guest, in bytes. The kernel has a least one, and takes that.
+const SOCKET_BUFFER: usize = 1;
 
 /// A running QEMU and our ends of what it holds.
 #[derive(Debug)]
@@ -48,6 +52,14 @@ pub struct Exit {
     pub clean: bool,
     /// How, in words.
     pub how: String,
+}
+
+/// Limits what a serial port's socket holds of characters that QEMU has not read.
+///
+/// # Errors
+/// The kernel's.
+pub fn limit_unread(port: &UnixStream) -> io::Result<()> {
+    Ok(setsockopt(port, sockopt::SndBuf, &SOCKET_BUFFER)?)
 }
 
 /// Starts QEMU, and before it the TPM emulator that it wants. They die with us, whatever becomes of

@@ -9,7 +9,6 @@ use std::future::pending;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,14 +19,12 @@ use tracing::error;
 
 use crate::bmc::event::Watch;
 use crate::console::{Chunk, From, Hub, Pace, Reading, Viewer};
-use crate::host;
+use crate::host::{self, process};
 
 /// What was typed, in pieces, that may wait for the guest to read its serial port.
 const KEYS: usize = 256;
 /// Most bytes that are written at once: a UART's FIFO. What is in the socket cannot be had back.
 const MOST_WRITTEN: usize = 16;
-/// Size of the socket's buffer towards the guest, in bytes. The kernel has a least one, and takes that.
-const SOCKET_BUFFER: usize = 1;
 /// Most bytes that are read at once.
 const MOST_READ: usize = 4096;
 /// Most bytes that a viewer takes at once.
@@ -290,7 +287,7 @@ impl Console {
 
 fn attach(stream: StdUnixStream) -> io::Result<(OwnedReadHalf, OwnedWriteHalf)> {
     stream.set_nonblocking(true)?;
-    setsockopt(&stream, sockopt::SndBuf, &SOCKET_BUFFER)?;
+    process::limit_unread(&stream)?;
     Ok(UnixStream::from_std(stream)?.into_split())
 }
 

@@ -279,8 +279,8 @@ impl Wires {
         }
     }
 
-    /// A NIC could not be connected with this link, or is not connected any more: it is tried again
-    /// when that link changes, or after some time.
+    /// A NIC could not be connected with this link: it is tried again when that link changes, or after
+    /// some time.
     pub fn handle_failed(
         &mut self,
         now: Instant,
@@ -293,6 +293,23 @@ impl Wires {
             nic.state = State::Failed { again_at: now + AGAIN };
             nic.tell_carrier(number, effects);
         }
+    }
+
+    /// A NIC is not connected with this link any more, which somebody else has brought about: it is
+    /// connected anew at once.
+    pub fn handle_apart(
+        &mut self,
+        now: Instant,
+        number: usize,
+        index: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(nic) = self.nics.get_mut(&number)
+            && nic.link.take_if(|link| link.index == index).is_some()
+        {
+            nic.state = State::Apart;
+        }
+        self.settle(now, effects);
     }
 
     fn settle(&mut self, now: Instant, effects: &mut Vec<Effect>) {
@@ -462,9 +479,12 @@ mod tests {
         wires.handle_timeout(at, &mut effects);
         assert_eq!(effects.pop(), Some(Effect::Wire { nic: 0, link: changed }));
         wires.handle_wired(0, 7, &mut effects);
-        // Found apart later on, it loses its carrier.
+        // Found apart later on, it is connected anew; failing that, it loses its carrier.
         assert_eq!(effects, [wire]);
-        seen(&mut wires, Link { mtu: 1500, ..link(7, "eth2", true) });
+        let last = Link { mtu: 1500, ..link(7, "eth2", true) };
+        seen(&mut wires, last.clone());
+        wires.handle_apart(start, 0, 7, &mut effects);
+        assert_eq!(effects.pop(), Some(Effect::Wire { nic: 0, link: last }));
         wires.handle_failed(start, 0, 7, &mut effects);
         assert_eq!(effects.pop(), Some(Effect::Carrier { nic: 0, up: false }));
     }

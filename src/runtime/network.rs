@@ -277,7 +277,9 @@ impl Network {
             if let Err(error) = self.ready.wirer.verify(&plan, &link, wiring).await {
                 self.tell(nics::Input::Detach { id: plan.id.clone() });
                 self.ready.wirer.unwire(&plan, Some(link.index)).await;
-                self.failed(number, link.index, &plan, &error.to_string());
+                warn!(nic = plan.id, %error, "connected anew");
+                let (now, index) = (host::now(), link.index);
+                self.follow(|wires, effects| wires.handle_apart(now, number, index, effects));
             }
         }
     }

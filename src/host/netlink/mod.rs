@@ -414,15 +414,6 @@ impl Netlink {
         }
     }
 
-    /// Takes a port out of its bridge.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn remove_port(&self, port: u32) -> Result {
-        self.set(link(port).nocontroller().build(), || format!("link {port} out of its bridge"))
-            .await
-    }
-
     /// Removes a link.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use qemu_bmc::profile::variables::{PROFILE_VARIABLE, VARIABLES, key_of_generic};
 use qemu_bmc::profile::{Ambient, Inputs, Merged, check, merge};
 use serde_json::Value;
 
+mod kubernetes;
 mod topologies;
 
 fn root() -> PathBuf {

@@ -195,3 +195,43 @@ fn the_messages_that_are_explained_are_printed() {
     }
     assert!(seen > 0);
 }
+
+/// What follows `qemu-bmc` in a page's blocks of shell commands.
+fn commands_of(text: &str) -> Vec<Vec<String>> {
+    let mut shell = false;
+    let mut found = Vec::new();
+    for line in text.replace("\\\n", " ").lines().map(str::trim) {
+        if line.starts_with("```") {
+            shell = line == "```sh";
+            continue;
+        }
+        if !shell {
+            continue;
+        }
+        let line = line.split(" # ").next().unwrap();
+        for part in line.split(['|', '>', ';']).flat_map(|part| part.split("&&")) {
+            let words = shlex::split(part).unwrap();
+            let program = |word: &String| word == "qemu-bmc" || word.ends_with("/qemu-bmc");
+            let Some(at) = words.iter().rposition(program) else { continue };
+            // Not where it is the name of an image, or the end of a path.
+            if words.get(at + 1).is_some_and(|next| next.starts_with(char::is_alphabetic)) {
+                found.push(words[at + 1..].to_vec());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn commands_are_the_programs() {
+    let mut seen = 0;
+    for page in pages() {
+        for arguments in commands_of(&read(&page)) {
+            seen += 1;
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qemu-bmc"));
+            let output = command.args(&arguments).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{page}: qemu-bmc {arguments:?}");
+        }
+    }
+    assert!(seen > 0);
+}

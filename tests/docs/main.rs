@@ -11,6 +11,8 @@ use qemu_bmc::profile::variables::{Convert, PROFILE_VARIABLE, VARIABLES};
 use qemu_bmc::wire::code::{NetFn, Privilege};
 use serde_json::Value;
 
+mod pages;
+
 fn compare(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -11,6 +11,9 @@ use qemu_bmc::profile::variables::{PROFILE_VARIABLE, VARIABLES, key_of_generic};
 use qemu_bmc::profile::{Ambient, Inputs, Merged, check, merge};
 use serde_json::Value;
 
+mod kubernetes;
+mod topologies;
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -102,15 +105,18 @@ fn defaults() -> Document {
 }
 
 /// The classic builder, BuildKit, Podman and kaniko can all build it.
-#[test]
-fn the_dockerfile_is_plain() {
-    let text = read("Dockerfile");
+fn assert_plain(text: &str) {
     assert!(!text.lines().any(|line| line.replace(' ', "").starts_with("#syntax=")));
-    for (keyword, arguments) in instructions(&text) {
+    for (keyword, arguments) in instructions(text) {
         for feature in ["<<", "--link", "--mount", "--parents", "--checks"] {
             assert!(!arguments.contains(feature), "{keyword} {arguments}");
         }
     }
+}
+
+#[test]
+fn the_dockerfile_is_plain() {
+    assert_plain(&read("Dockerfile"));
 }
 
 #[test]
@@ -250,94 +256,6 @@ fn the_flake_is_locked() {
     for key in ["type", "owner", "repo"] {
         assert_eq!(locked[key], original[key]);
     }
-}
-
-/// Text of a YAML scalar, as containerlab puts it into the environment.
-fn scalar(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The node's binds: the path in the repository, made relative to it, and the path in the container.
-fn binds(node: &Value) -> Vec<(String, String)> {
-    let binds = node["binds"].as_array().into_iter().flatten();
-    let split = |bind: &Value| {
-        let parts: Vec<&str> = bind.as_str().unwrap().split(':').collect();
-        let source = match parts[0].strip_prefix("../") {
-            Some(above) => above.to_owned(),
-            None => format!("containerlab/{}", parts[0]),
-        };
-        (source, parts[1].to_owned())
-    };
-    binds.map(split).collect()
-}
-
-fn check_node(name: &str, node: &Value) {
-    let environment: Vec<(String, String)> = match node["env"].as_object() {
-        Some(env) => env.iter().map(|(name, text)| (name.clone(), scalar(text))).collect(),
-        None => Vec::new(),
-    };
-    for (variable, _) in &environment {
-        assert!(is_known(variable), "{name}: {variable}");
-    }
-    let binds = binds(node);
-    for (source, _) in &binds {
-        // `make guest` builds what is in target/.
-        assert!(source.starts_with("target/") || root().join(source).exists(), "{name}: {source}");
-    }
-    let mut arguments = vec!["check", "--format", "json"];
-    for (source, _) in binds.iter().filter(|(_, inside)| inside.starts_with("/etc/qemu-bmc/")) {
-        arguments.extend(["--profile", source]);
-    }
-    let output = program(&arguments, &environment);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for finding in report["findings"].as_array().unwrap() {
-        let message = finding["message"].as_str().unwrap();
-        // What is bound is there in the container. The demo profile, which the end-to-end tests
-        // run, names the same files.
-        let bound = binds.iter().find_map(|(source, inside)| {
-            let path = message.strip_suffix(" is not there")?.strip_prefix(inside)?;
-            Some(format!("\"{source}{path}\""))
-        });
-        match bound {
-            Some(path) => assert!(read("profiles/demo.toml").contains(&path), "{name}: {path}"),
-            None => {
-                assert_ne!(finding["severity"], "error", "{name}: {message}");
-                assert!(!message.contains("unknown variable"), "{name}: {message}");
-                assert!(!message.contains("default password"), "{name}: {message}");
-            }
-        }
-    }
-    // Published and advertised port are one.
-    if let Some((_, port)) = environment.iter().find(|(name, _)| name == "IPMI_ADVERTISED_PORT") {
-        let published = node["ports"].as_array().unwrap().iter().any(|mapping| {
-            let mut parts = mapping.as_str().unwrap().rsplit(':');
-            parts.next() == Some("623/udp") && parts.next() == Some(port)
-        });
-        assert!(published, "{name}: {port}");
-    }
-}
-
-#[test]
-fn topologies_fit_to_the_program() {
-    let mut found = 0;
-    for entry in std::fs::read_dir(root().join("containerlab")).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.to_string_lossy().ends_with(".clab.yml") {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let topology: Value = serde_saphyr::from_str(&text).unwrap();
-        assert!(topology["name"].is_string());
-        let nodes = topology["topology"]["nodes"].as_object().unwrap();
-        for (name, node) in nodes {
-            // A restart loses the node's links, and nothing here needs to be privileged.
-            assert_eq!(node["restart-policy"], "no", "{name}");
-            assert_eq!(node["privileged"], false, "{name}");
-            check_node(name, node);
-        }
-        found += nodes.len();
-    }
-    assert!(found > 0);
 }
 
 #[test]

@@ -40,7 +40,7 @@ use crate::host::dirs::{self, DirError};
 use crate::host::log_file::LogFile;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
-use crate::host::{facts, nvram, process};
+use crate::host::{facts, nvram, process, wiring};
 use crate::plan::Plan;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
@@ -312,7 +312,10 @@ fn directories(plan: &Plan) -> Result<Vec<dirs::Lock>, Finding> {
     let same = plan.run_dir == plan.state_dir;
     let both = [("state_dir", &plan.state_dir), ("run_dir", &plan.run_dir)];
     let wanted = both.into_iter().skip(usize::from(same));
-    wanted.map(|(name, path)| directory(name, path)).collect()
+    let locks = wanted.map(|(name, path)| directory(name, path)).collect::<Result<_, _>>()?;
+    dirs::make(&plan.run_dir.join(wiring::FOLDER))
+        .map_err(|error| host(key("run_dir"), error.to_string()))?;
+    Ok(locks)
 }
 
 fn directory(name: &str, path: &Path) -> Result<dirs::Lock, Finding> {

@@ -204,6 +204,7 @@ fn the_image_build_finds_its_files_and_its_rust() {
 #[test]
 fn the_compose_file_fits_to_the_program() {
     let compose: Value = serde_saphyr::from_str(&read("docker-compose.yml")).unwrap();
+    let scalar = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for (name, service) in compose["services"].as_object().unwrap() {
         let variables = service["environment"].as_object().unwrap();
         let environment: Vec<(String, String)> =

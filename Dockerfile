@@ -35,7 +35,7 @@ RUN apt-get update \
         /usr/share/OVMF/*.snakeoil.fd /usr/share/OVMF/*.strictnx.fd \
     && find /usr/share/doc -type f ! -name copyright -delete \
     && rm -rf /usr/share/info/* /usr/share/lintian /usr/share/locale/* /usr/share/man/* \
-        /var/cache/apt/* /var/cache/debconf/* /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
+        /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/lib/apt/lists/* /var/lib/dpkg/*-old /var/log/*
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/qemu-bmc/
 COPY --from=builder /src/target/release/qemu-bmc /usr/local/bin/
 

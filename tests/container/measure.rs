@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{run, tool};
 use crate::container::{Container, Setup};
-use crate::engine::{IMAGE, build, docker, inspect, repository};
+use crate::engine::{IMAGE, build, docker, image, inspect, repository};
 use crate::machine::{PASSWORD, USER, ipmitool};
 use crate::wait::{SOON, wait_for};
 
@@ -96,7 +96,7 @@ fn middle(mut times: Vec<Duration>) -> f32 {
 /// The layers of our image, the lowest first, with what made them.
 fn layers() -> String {
     let words =
-        ["history", "--human=false", "--no-trunc", "--format", "{{.Size}} {{.CreatedBy}}", IMAGE];
+        ["history", "--human=false", "--no-trunc", "--format", "{{.Size}} {{.CreatedBy}}", image()];
     let history = docker(words).succeeds().stdout;
     let mut table = String::from("| layer | MB |\n|---|---|\n");
     for line in history.lines().rev() {
@@ -117,7 +117,9 @@ fn layers() -> String {
 
 /// Measures, and writes the page anew.
 pub(crate) fn figures() {
-    build(IMAGE, repository());
+    if image() == IMAGE {
+        build(IMAGE, repository());
+    }
     let base = std::env::var("BASE_IMAGE").unwrap_or_else(|_| "debian:trixie-slim".to_owned());
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
@@ -160,7 +162,7 @@ pub(crate) fn figures() {
         }),
     ];
     for (name, size) in sizes {
-        let [ours, theirs] = [IMAGE, other].map(|image| megabytes(size(image)));
+        let [ours, theirs] = [image(), other].map(|image| megabytes(size(image)));
         let _ = writeln!(text, "| {name} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs);
     }
     let ratio = answer / other_answer;

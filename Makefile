@@ -1,7 +1,8 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test guest python-clients build demo test matrix bench-network bench-sol lint audit
+.PHONY: help setup setup-test setup-container guest python-clients build demo test matrix bench-network bench-sol
+.PHONY: container-test container-measure lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -38,6 +39,15 @@ bench-network: setup-test guest ## measure the wirings side by side (root)
 
 bench-sol: setup-test ## measure Serial-over-LAN beside OpenIPMI's simulator
 	cargo bench --locked --bench sol
+
+setup-container: ## install what the tests of the container image need (Debian)
+	scripts/setup container
+
+container-test: setup-container guest ## build the container image and try all that it promises (root, or a Docker engine)
+	scripts/with-docker cargo test --locked --test container -- --ignored --nocapture checks
+
+container-measure: setup-container ## measure the container image, for docs/container.md (root, or a Docker engine)
+	scripts/with-docker cargo test --locked --test container -- --ignored --nocapture figures
 
 lint: ## check format, code, documentation and dependencies
 	cargo fmt --check

@@ -124,7 +124,7 @@ fn files() -> Roff {
         (USER_QMP_SOCKET, "QEMU's monitor (QMP), for tools of yours"),
         ("power.state", "`on` or `off`, for scripts that read it"),
         ("boot.device", "`none`, `pxe`, `disk`, `cdrom` or `bios`, for scripts that read it"),
-        ("interfaces.json", "what interfaces that the VM has were like, to be put back"),
+        ("network", "a folder: what interfaces that the VM has were like, to be put back"),
         ("lock", "keeps a second program out"),
     ] {
         file(&format!("{run}/{name}"), meaning);

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Buf;
-use nix::unistd::{AccessFlags, Gid, Uid, User, access, geteuid};
+use nix::unistd::{AccessFlags, Gid, Uid, User, access, getegid, geteuid};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -194,8 +194,8 @@ fn secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(bytes)
 }
 
-/// The user to run QEMU as: the one that was asked for, else `nobody` for a root that may change
-/// and loses nothing by it.
+/// The user to run QEMU as, without any capability: the one that was asked for, else `nobody`, or for
+/// a root that may not change, or loses KVM by it, root. None: as we are.
 fn run_as(wanted: Option<&str>, accel: Accel) -> Result<Option<RunAs>, String> {
     let found = match wanted.unwrap_or(UNPRIVILEGED) {
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -205,17 +205,23 @@ fn run_as(wanted: Option<&str>, accel: Accel) -> Result<Option<RunAs>, String> {
         }
         name => User::from_name(name).ok().flatten().map(|user| (user.uid, user.gid)),
     };
+    let same = geteuid().is_root().then(|| RunAs {
+        name: "root".to_owned(),
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+        groups: Vec::new(),
+    });
     let (uid, gid) = match (found, wanted) {
         (Some(found), _) => found,
         (None, Some(name)) => return Err(format!("there is no user `{name}` on this host")),
-        (None, None) => return Ok(None),
+        (None, None) => return Ok(same),
     };
     if uid == geteuid() {
         return Ok(None);
     }
     if !can_change_user() {
         return match wanted {
-            None => Ok(None),
+            None => Ok(same),
             Some(name) => Err(format!(
                 "QEMU cannot be run as `{name}`: this process may not change its user (it lacks \
                  one of CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID)"
@@ -227,7 +233,7 @@ fn run_as(wanted: Option<&str>, accel: Accel) -> Result<Option<RunAs>, String> {
     if wanted.is_none() && kvm.is_some_and(|kvm| by_group.is_none() && kvm.mode() & 0o006 != 0o006)
     {
         // For root alone: as anybody else, QEMU could not use it.
-        return Ok(None);
+        return Ok(same);
     }
     let name = wanted.unwrap_or(UNPRIVILEGED).to_owned();
     let groups = by_group.into_iter().collect();

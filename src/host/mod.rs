@@ -13,6 +13,7 @@ pub mod process;
 pub mod qmp;
 pub mod stdout;
 pub mod tap;
+pub mod tcp;
 pub mod terminal;
 pub mod timer;
 pub mod udp;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
@@ -168,9 +169,13 @@ fn spawn_one(
     unsafe {
         command.pre_exec(move || {
             if let Some((uid, gid, groups)) = &user {
-                setgroups(groups)?;
-                setgid(*gid)?;
-                setuid(*uid)?;
+                if *uid == Uid::effective() {
+                    drop_capabilities()?;
+                } else {
+                    setgroups(groups)?;
+                    setgid(*gid)?;
+                    setuid(*uid)?;
+                }
                 prctl::set_no_new_privs()?;
             }
             // Last: a change of user takes the signal away.
@@ -181,6 +186,18 @@ fn spawn_one(
     }
     let child = command.spawn()?;
     i32::try_from(child.id()).map_err(io::Error::other)
+}
+
+/// Gives up all capabilities. Without new privileges, no exec brings them back, not even root's.
+fn drop_capabilities() -> Result<(), Errno> {
+    /// Version, process (0: this one), and of each half of the bits: effective, permitted, inheritable
+    /// (capset(2)).
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    const NONE: [[u32; 3]; 2] = [[0; 3]; 2];
+    #[expect(unsafe_code, reason = "nix has no capset")]
+    // SAFETY: the kernel reads both structures, which have the layout that this version asks for.
+    let result = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), NONE.as_ptr()) };
+    Errno::result(result).map(drop)
 }
 
 /// Sends SIGTERM (`hard`: SIGKILL) to a process that has not been reaped.

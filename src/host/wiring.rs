@@ -16,8 +16,10 @@ use crate::machine::wires::Link;
 use crate::plan::{NicPlan, Step};
 use crate::profile::document::Wiring;
 
+/// Folder of the run directory for what is done to the network.
+pub const FOLDER: &str = "network";
 /// Name of the file in the run directory.
-const JOURNAL: &str = "interfaces.json";
+const JOURNAL: &str = "network/interfaces.json";
 /// The kernel is not to make IPv6 addresses (`IN6_ADDR_GEN_MODE_NONE`).
 const NO_GENERATION: u8 = 1;
 /// Largest MTU of a TAP device (drivers/net/tun.c: 65535 less the header).

@@ -1,6 +1,7 @@
 //! The serial ports: who sees what they say.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -27,6 +28,8 @@ pub struct PortPlan {
     pub history: usize,
     /// UNIX stream socket for the user's own tools.
     pub socket: Option<PathBuf>,
+    /// Address and port that serve the same on TCP.
+    pub tcp: Option<SocketAddr>,
     /// File that gets all it says.
     pub file: Option<LogFilePlan>,
     /// It is printed to standard output.
@@ -55,12 +58,15 @@ impl SerialPlan {
         let mut ports = vec![PortPlan {
             history: usize::try_from(console.history_kib).unwrap_or_default() << 10,
             socket: socket(CONSOLE_SOCKET),
+            tcp: (console.tcp_port != 0)
+                .then(|| SocketAddr::new(console.tcp_address, console.tcp_port)),
             file: file(&console.file, console.file_mib, console.file_count),
             stdout: console.stdout,
         }];
         ports.extend(profile.serials.iter().zip(1..).map(|(serial, number)| PortPlan {
             history: 0,
             socket: serial.socket.then(|| socket(&format!("serial{number}.sock"))).flatten(),
+            tcp: None,
             file: file(&serial.file, serial.file_mib, serial.file_count),
             stdout: false,
         }));
@@ -77,6 +83,9 @@ impl SerialPlan {
             let name = if number == 0 { "console".to_owned() } else { format!("serial{number}") };
             if let Some(socket) = port.socket.as_ref().filter(|_| number > 0) {
                 let _ = writeln!(out, "  {name} on {}", socket.display());
+            }
+            if let Some(tcp) = port.tcp {
+                let _ = writeln!(out, "  {name} on TCP {tcp}");
             }
             if let Some(LogFilePlan { path, bytes, count }) = &port.file {
                 let (path, mib) = (path.display(), bytes >> 20);

@@ -23,7 +23,7 @@ mod save;
 mod viewers;
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,9 +38,10 @@ use crate::console::From;
 use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
 use crate::host::log_file::LogFile;
+use crate::host::tcp;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
-use crate::host::{facts, nvram, process};
+use crate::host::{facts, nvram, process, wiring};
 use crate::plan::Plan;
 use crate::profile::Key;
 use crate::profile::check::{Bind, Password};
@@ -81,8 +82,12 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let k_g = k_g(&plan).map_err(fail)?;
     let vnc_password = vnc_password(&plan).map_err(fail)?;
     let _locks = directories(&plan).map_err(fail)?;
+    let _sockets = Sockets::of(&plan);
     let udp = bind(&plan).map_err(fail)?;
     vnc_port_is_free(&plan).map_err(fail)?;
+    let (sol_sender, for_sol) = mpsc::unbounded_channel();
+    let serials = serials(&plan, sol_sender).await.map_err(fail)?;
+    let console = serials[0].clone();
     prepare_files(&plan).map_err(fail)?;
     let prepared =
         network::prepare(&plan.network, &plan.identity.name, &plan.run_dir).await.map_err(fail)?;
@@ -94,9 +99,6 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         .map_err(|error| fail(host(key("run_dir"), format!("the control socket: {error}"))))?;
     let timer =
         Timer::new().map_err(|error| fail(host(At::Nowhere, format!("no timer: {error}"))))?;
-    let (sol_sender, for_sol) = mpsc::unbounded_channel();
-    let serials = serials(&plan, sol_sender).await.map_err(fail)?;
-    let console = serials[0].clone();
     let signals = || -> io::Result<_> {
         Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     };
@@ -166,7 +168,6 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             let _ = machine.send(machine::Input::Request(on, policy, None));
         });
     }
-    let clean_up = clean_up(&plan);
     let mut machine = tokio::task::spawn_local(machine::run(
         plan,
         vnc_password,
@@ -196,7 +197,6 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
                 {
                     warn!("the container's interfaces are not all as they were: the next run puts them back");
                 }
-                clean_up();
                 return result.map_err(|error| {
                     fail(host(At::Nowhere, format!("the power machine failed: {error}")))
                 });
@@ -233,7 +233,13 @@ async fn serials(
                 dirs::remove(path).and_then(|()| control::listen(path)).map_err(|error| {
                     host(key("run_dir"), format!("the socket {}: {error}", path.display()))
                 })?;
-            tokio::task::spawn_local(viewers::serve(listener, port.clone()));
+            let accept = async move || Ok(listener.accept().await?.0.into_split());
+            tokio::task::spawn_local(viewers::serve(accept, port.clone()));
+        }
+        if let Some(address) = plan.tcp {
+            let listener = tcp::listen(address).map_err(|error| console_port(address, &error))?;
+            let accept = async move || Ok(listener.accept().await?.0.into_split());
+            tokio::task::spawn_local(viewers::serve(accept, port.clone()));
         }
         ports.push(port);
     }
@@ -312,7 +318,10 @@ fn directories(plan: &Plan) -> Result<Vec<dirs::Lock>, Finding> {
     let same = plan.run_dir == plan.state_dir;
     let both = [("state_dir", &plan.state_dir), ("run_dir", &plan.run_dir)];
     let wanted = both.into_iter().skip(usize::from(same));
-    wanted.map(|(name, path)| directory(name, path)).collect()
+    let locks = wanted.map(|(name, path)| directory(name, path)).collect::<Result<_, _>>()?;
+    dirs::make(&plan.run_dir.join(wiring::FOLDER))
+        .map_err(|error| host(key("run_dir"), error.to_string()))?;
+    Ok(locks)
 }
 
 fn directory(name: &str, path: &Path) -> Result<dirs::Lock, Finding> {
@@ -353,6 +362,23 @@ fn bind(plan: &Plan) -> Result<Udp, Finding> {
     })
 }
 
+fn console_port(address: SocketAddr, error: &io::Error) -> Finding {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let what = format!("TCP port {port} is in use by another program");
+            host(key("console.tcp_port"), what)
+                .with_help("stop it, or set `console.tcp_port` to another port")
+        }
+        io::ErrorKind::PermissionDenied => {
+            host(key("console.tcp_port"), format!("TCP port {port} may not be opened by this user"))
+                .with_help("use a port from 1024 on, such as 9002, or run as root")
+        }
+        _ => host(key("console.tcp_address"), format!("{address} cannot be served on: {error}"))
+            .with_help("use an address of this host, or leave `console.tcp_address` out"),
+    }
+}
+
 /// QEMU would only say so when it is started, and the machine would be off without a word.
 fn vnc_port_is_free(plan: &Plan) -> Result<(), Finding> {
     let Some(port) = plan.qemu.vnc.as_ref().map(|vnc| vnc.port) else { return Ok(()) };
@@ -386,12 +412,19 @@ fn prepare_files(plan: &Plan) -> Result<(), Finding> {
     Ok(())
 }
 
-/// What takes away that which would mislead: sockets that nobody serves.
-fn clean_up(plan: &Plan) -> impl Fn() + use<> {
-    let consoles = plan.serial.ports.iter().filter_map(|port| port.socket.clone());
-    let sockets: Vec<PathBuf> = consoles.chain([plan.run_dir.join(SOCKET)]).collect();
-    move || {
-        for socket in &sockets {
+/// The sockets that would mislead when nobody serves them any more: they go with this.
+struct Sockets(Vec<PathBuf>);
+
+impl Sockets {
+    fn of(plan: &Plan) -> Self {
+        let consoles = plan.serial.ports.iter().filter_map(|port| port.socket.clone());
+        Self(consoles.chain([plan.run_dir.join(SOCKET)]).collect())
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for socket in &self.0 {
             let _ = dirs::remove(socket);
         }
     }

@@ -4,9 +4,8 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{tcp, unix};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -21,26 +20,46 @@ const OVERRUN: Duration = Duration::from_secs(1);
 /// How often a client that will not send any more is looked at: it may have gone.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Serves a port on a socket.
-pub(super) async fn serve(listener: UnixListener, port: Port) {
+/// What a client sends.
+pub(super) trait Heard: AsyncRead + Unpin + 'static {
+    /// The client takes what it is sent, for all that is known.
+    fn takes(&self) -> bool;
+}
+
+impl Heard for unix::OwnedReadHalf {
+    fn takes(&self) -> bool {
+        self.as_ref().try_write(&[]).is_ok()
+    }
+}
+
+impl Heard for tcp::OwnedReadHalf {
+    fn takes(&self) -> bool {
+        self.as_ref().try_write(&[]).is_ok()
+    }
+}
+
+/// Serves a port to those whom `accept` lets in.
+pub(super) async fn serve<R: Heard, W: AsyncWrite + Unpin + 'static>(
+    accept: impl AsyncFn() -> io::Result<(R, W)>,
+    port: Port,
+) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((read, write)) = accept().await else {
             // Out of descriptors: they come back when clients go.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
         let port = port.clone();
         tokio::task::spawn_local(async move {
-            let (read, write) = UnixStream::into_split(stream);
             watch(BufReader::new(read), write, &port, From::Now, false).await;
         });
     }
 }
 
 /// Shows a port on a stream, and types what comes from there, until either ends.
-pub(super) async fn watch(
-    mut read: BufReader<OwnedReadHalf>,
-    mut write: OwnedWriteHalf,
+pub(super) async fn watch<R: Heard, W: AsyncWrite + Unpin>(
+    mut read: BufReader<R>,
+    mut write: W,
     port: &Port,
     from: From,
     read_only: bool,
@@ -66,7 +85,7 @@ pub(super) async fn watch(
                 }
             }
         }
-        while read.get_ref().as_ref().try_write(&[]).is_ok() {
+        while read.get_ref().takes() {
             sleep(LOOK).await;
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! The console beside Serial-over-LAN: `ctl console`, sockets, files, standard output, history.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::command::tool;
-use crate::machine::{Machine, Setup};
+use crate::machine::{Machine, Setup, free_port};
 use crate::processes::{self, Signal};
 use crate::terminal::{PROMPT, Terminal};
 use crate::wait::{BOOT, SOON, wait_for, wait_until};
@@ -38,15 +39,22 @@ impl Machine {
 }
 
 /// A client of a console's socket, and all that it has got.
-struct Socket {
-    stream: UnixStream,
+struct Socket<Stream = UnixStream> {
+    stream: Stream,
     got: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Socket {
     fn open(stream: UnixStream) -> Self {
+        let reader = stream.try_clone().unwrap();
+        Self::reading(stream, reader)
+    }
+}
+
+impl<Stream> Socket<Stream> {
+    fn reading(stream: Stream, mut reader: impl Read + Send + 'static) -> Self {
         let got = Arc::new(Mutex::new(Vec::new()));
-        let (mut reader, sink) = (stream.try_clone().unwrap(), Arc::clone(&got));
+        let sink = Arc::clone(&got);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(len @ 1..) = reader.read(&mut buffer) {
@@ -197,6 +205,41 @@ fn viewers_stay_over_power_cycles_and_see_each_from_its_first_byte() {
 }
 
 #[test]
+fn tcp_serves_what_the_socket_does_and_not_to_everybody() {
+    let port = free_port();
+    let mut machine = Setup::demo().set(format!("console.tcp_port={port}")).start();
+    let socket = machine.socket("console.sock");
+    let open = || {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let reader = stream.try_clone().unwrap();
+        Socket::reading(stream, reader)
+    };
+    let mut first = open();
+    let second = open();
+    // Another of this host's addresses, as it would be to the outside.
+    let other = TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), port));
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    machine.power("on");
+    first.expect(PROMPT);
+    first.stream.write_all(b"echo $((6*7*1000)); seq 1 50000 | sha256sum\r").unwrap();
+    first.stream.shutdown(Shutdown::Write).unwrap();
+    // As `seq 1 50000 | sha256sum` says anywhere.
+    let sum = Command::new("sh").args(["-c", "seq 1 50000 | sha256sum"]).output().unwrap().stdout;
+    let shown = format!("42000\r\n{}\r\n{PROMPT}", String::from_utf8(sum).unwrap().trim_end());
+    for text in [&first.got, &second.got, &socket.got] {
+        let text = || String::from_utf8_lossy(&text.lock().unwrap()).into_owned();
+        wait_until("all have the same", BOOT, || text().contains(&shown));
+    }
+    assert_eq!(first.text(), socket.text());
+    assert_eq!(second.text(), socket.text());
+
+    // One that closes without having read all takes nobody along, and a restart needs no waiting.
+    drop(second);
+    machine.restart();
+    open();
+}
+
+#[test]
 fn uefi_firmware_is_seen_from_its_first_byte() {
     let machine = Setup::bare().set("firmware.mode=uefi").start();
     let socket = machine.socket("console.sock");
@@ -216,7 +259,7 @@ fn nobody_has_to_watch() {
         socket.stream.write_all(b"seq 1 20000 && poweroff\r").unwrap();
         socket.expect("seq 1");
         // Gone, with the guest in the middle of it.
-        socket.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        socket.stream.shutdown(Shutdown::Both).unwrap();
     }
     wait_until("the guest has gone on to its end", BOOT, || machine.status()["power"] == "off");
 }

@@ -108,6 +108,28 @@ fn a_vnc_port_in_use_is_named() {
 }
 
 #[test]
+fn a_port_for_the_console_that_cannot_be_had_is_named() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    Setup::bare()
+        .set(format!("console.tcp_port={port}"))
+        .refused()
+        .exits(1)
+        .says(&format!("TCP port {port} is in use"))
+        .says(&format!("--set console.tcp_port={port}"))
+        .says("set `console.tcp_port` to another");
+    Setup::bare()
+        .set("console.tcp_port=9002")
+        // Of a network for documentation: nobody has it.
+        .set("console.tcp_address=192.0.2.1")
+        .refused()
+        .exits(1)
+        .says("192.0.2.1:9002 cannot be served on")
+        .says("--set console.tcp_address=192.0.2.1")
+        .says("leave `console.tcp_address` out");
+}
+
+#[test]
 fn without_qemu_it_says_what_to_install() {
     let setup = Setup::bare();
     let empty = setup.dir.path().join("empty");

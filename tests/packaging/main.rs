@@ -121,11 +121,15 @@ fn the_dockerfile_is_plain() {
 
 #[test]
 fn the_image_changes_no_default_and_outranks_no_profile() {
-    let environment = Dockerfile::read().pairs("ENV");
+    let (for_scripts, environment): (Vec<_>, Vec<_>) =
+        Dockerfile::read().pairs("ENV").into_iter().partition(|(name, _)| name == "SERIAL_SOCK");
     for (name, value) in &environment {
         assert!(is_known(name), "ENV {name}");
         assert_eq!(value, "", "ENV {name} would outrank every profile");
+        assert!(!name.contains("PASS"), "ENV {name}: no secret in an image");
     }
+    let console = defaults().run_dir.unwrap().join("console.sock");
+    assert_eq!(for_scripts, [("SERIAL_SOCK".to_owned(), console.display().to_string())]);
     // Scripts look for them in the container's environment.
     for name in ["VM_MEMORY", "IPMI_USER"] {
         assert!(environment.iter().any(|(other, _)| other == name), "ENV has no {name}");
@@ -195,6 +199,26 @@ fn the_image_build_finds_its_files_and_its_rust() {
     let rust = env!("CARGO_PKG_RUST_VERSION");
     assert!(bases.iter().any(|(_, image)| image.starts_with(&format!("rust:{rust}-"))), "{rust}");
     assert!(read("rust-toolchain.toml").contains(&format!("channel = \"{rust}.")), "{rust}");
+}
+
+#[test]
+fn the_compose_file_fits_to_the_program() {
+    let compose: Value = serde_saphyr::from_str(&read("docker-compose.yml")).unwrap();
+    let scalar = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let variables = service["environment"].as_object().unwrap();
+        let environment: Vec<(String, String)> =
+            variables.iter().map(|(name, text)| (name.clone(), scalar(text))).collect();
+        for (variable, _) in &environment {
+            assert!(is_known(variable), "{name}: {variable}");
+        }
+        assert_eq!(merged(&[], &environment).findings, [], "{name}");
+        assert!(service["privileged"].is_null(), "{name}");
+        let advertised = scalar(&variables["IPMI_ADVERTISED_PORT"]);
+        let published = format!("127.0.0.1:{advertised}:623/udp");
+        let ports = service["ports"].as_array().unwrap();
+        assert!(ports.iter().any(|port| *port == published.as_str()), "{name}: {published}");
+    }
 }
 
 #[test]

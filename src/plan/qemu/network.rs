@@ -64,6 +64,10 @@ impl QemuPlan {
                 self.bootable.insert(at, (BootDevice::Network, nic.id.clone()));
             }
         }
+        if network.nics.is_empty() {
+            // `-nodefaults` has said it; this is for those who look for it in the arguments.
+            self.text("-nic", "none");
+        }
         for (index, spare) in network.spares.iter().enumerate() {
             let chassis = index + 1;
             self.json(

@@ -19,6 +19,7 @@ impl Check<'_> {
         let Console { history_kib, file, file_mib, file_count, .. } = &document.console;
         self.range("console.history_kib", *history_kib, 0, 65536);
         self.log_file("console", file.as_deref(), *file_mib, *file_count);
+        self.console_on_tcp(document);
         if document.serials.len() > MOST_SERIALS {
             let count = document.serials.len();
             self.error(
@@ -40,6 +41,30 @@ impl Check<'_> {
             }
         }
         self.log_files_are_distinct(document, directories);
+    }
+
+    fn console_on_tcp(&mut self, document: &Document) {
+        let Console { tcp_port: port, tcp_address: address, .. } = document.console;
+        if port == 0 {
+            if !self.sources.is_default(&Key::from("console.tcp_address")) {
+                let message = "`console.tcp_address` is set, and `console.tcp_port` is 0: the \
+                               console is not served on TCP";
+                self.error("console.tcp_address", message, "leave it out, or set the port");
+            }
+            return;
+        }
+        if port == document.vnc.port {
+            let message = format!("TCP port {port} is that of `vnc.port` as well");
+            self.error("console.tcp_port", message, "give each a port of its own");
+        }
+        if !address.is_loopback() {
+            let message = format!(
+                "whoever reaches TCP port {port} on {address} sees the console and types at it"
+            );
+            let help = "leave `console.tcp_address` out for 127.0.0.1, or keep the network to those \
+                        who may";
+            self.warn("console.tcp_address", message, help);
+        }
     }
 
     fn log_file(&mut self, section: &str, file: Option<&Path>, mib: u32, count: u32) {

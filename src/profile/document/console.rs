@@ -1,9 +1,11 @@
 //! `[console]` and `[[serials]]`.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The console: the VM's first serial port. Serial-over-LAN, `qemu-bmc ctl console` and
 /// `console.sock` in the run directory show it without further ado.
@@ -29,12 +31,38 @@ pub struct Console {
     /// Number of such older files that are kept.
     #[schemars(range(max = 99), example = 9)]
     pub file_count: u32,
+    /// TCP port that serves the same stream as `console.sock`; 0: none. Nobody is asked who he is:
+    /// whoever reaches it sees the console and types at it. Any number of clients.
+    #[schemars(example = 9002)]
+    pub tcp_port: u16,
+    /// The IP address that `tcp_port` is served on. In a container, `127.0.0.1` is the container
+    /// itself, and a published port does not reach it.
+    #[serde(deserialize_with = "ip_address")]
+    #[schemars(example = &"0.0.0.0")]
+    pub tcp_address: IpAddr,
+}
+
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        let text = text.escape_debug();
+        Error::custom(format!("`{text}` is not an IP address, such as `127.0.0.1` or `::1`"))
+    })
 }
 
 impl Default for Console {
     fn default() -> Self {
         let Serial { file, file_mib, file_count, .. } = Serial::default();
-        Self { history_kib: 64, sol_replay: false, stdout: false, file, file_mib, file_count }
+        Self {
+            history_kib: 64,
+            sol_replay: false,
+            stdout: false,
+            file,
+            file_mib,
+            file_count,
+            tcp_port: 0,
+            tcp_address: Ipv4Addr::LOCALHOST.into(),
+        }
     }
 }
 

@@ -84,6 +84,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Print version and commit, what profiles can ask of this build, and the QEMU that `run` would
+    /// start.
+    ///
+    /// As JSON: `version`; `commit`, or null if it is not known; `architecture`; `features`, the values
+    /// that keys of the profile take; `qemu`, with `path` and `version`, and if one of them is null,
+    /// `problem`.
+    #[command(after_help = "Example: qemu-bmc version --json")]
+    Version {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what makes a shell complete this program's commands and options.
     #[command(after_help = "\
 Examples:

@@ -335,12 +335,6 @@ pub fn qemu_version(program: &Path) -> Option<String> {
     text.lines().next().map(str::to_owned).filter(|_| output.status.success())
 }
 
-/// A program by name in `PATH`.
-#[must_use]
-pub fn in_path(name: &str) -> Option<PathBuf> {
-    program(Path::new(name))
-}
-
 /// Why files could not be made in `path`, were it made now; the nearest directory that is there
 /// decides.
 ///
@@ -423,7 +417,8 @@ fn file(path: &Path, write: bool) -> FileFact {
 }
 
 /// A program by path, or by name in `PATH`.
-fn program(name: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn program(name: &Path) -> Option<PathBuf> {
     let runs = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
     if name.components().count() > 1 {
         return Some(name.to_owned()).filter(runs);

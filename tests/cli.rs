@@ -86,6 +86,24 @@ fn mistakes_in_yaml_and_json_are_shown_where_they_are() {
 }
 
 #[test]
+fn a_profile_can_be_checked_where_its_files_are_not() {
+    let dir = profiles();
+    let check = |arguments: &[&str]| {
+        run(&dir, &[&["check", "--profile", "p.toml"][..], arguments].concat())
+    };
+    let elsewhere = ["--set", "disks=[{path=\"/nonexistent/d\"}]"];
+    let here = check(&elsewhere);
+    assert_eq!(here.status.code(), Some(2));
+    assert!(text(&here.stderr).contains("/nonexistent/d is not there"), "{}", text(&here.stderr));
+    let only = check(&[&["--profile-only"][..], &elsewhere].concat());
+    assert_eq!(text(&only.stdout), "0 errors, 0 warnings\n");
+    assert_eq!(only.status.code(), Some(0), "{}", text(&only.stderr));
+    let wrong = check(&["--profile-only", "--set", "machine.cpus=0"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("machine.cpus"), "{}", text(&wrong.stderr));
+}
+
+#[test]
 fn explain_names_each_layer() {
     let dir = profiles();
     let output = run(&dir, &["explain", "ipmi", "--profile", "p.yaml", "--set", "ipmi.port=1024"]);

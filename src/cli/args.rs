@@ -46,8 +46,15 @@ pub(super) enum Command {
         format: PlanFormat,
     },
     /// Print all that is wrong with the profile.
-    #[command(after_help = "Example: VM_MEMORY=abc qemu-bmc check --profile node1.toml")]
+    #[command(after_help = "\
+Examples:
+  VM_MEMORY=abc qemu-bmc check --profile node1.toml
+  qemu-bmc check --profile-only --profile node1.toml")]
     Check {
+        /// Check only what the profile says, and not whether this host has what it names: for a
+        /// profile that is written here and run elsewhere.
+        #[arg(long)]
+        profile_only: bool,
         /// `text` for people, `json` for programs.
         #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
         format: CheckFormat,

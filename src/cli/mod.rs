@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run { expect_plan: None }) {
         Command::Run { expect_plan } => run(&cli.layers, expect_plan.as_deref()),
         Command::Plan { format } => plan_command(&cli.layers, format),
-        Command::Check { format } => check_command(&cli.layers, format),
+        Command::Check { profile_only, format } => check_command(&cli.layers, profile_only, format),
         Command::Explain { key } => explain_command(&cli.layers, key.as_deref()),
         Command::Schema { of } => output::print(&match of {
             SchemaOf::Profile => schema::text(),
@@ -220,8 +220,14 @@ fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
     })
 }
 
-fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
-    let Made { sources, findings, .. } = load_plan(args, false);
+fn check_command(args: &LayerArgs, profile_only: bool, format: CheckFormat) -> ExitCode {
+    let (sources, findings) = if profile_only {
+        let Loaded { sources, findings, .. } = load(args);
+        (sources, findings)
+    } else {
+        let Made { sources, findings, .. } = load_plan(args, false);
+        (sources, findings)
+    };
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let text = match format {

@@ -1,8 +1,8 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test setup-container guest python-clients build demo test matrix bench-network bench-sol
-.PHONY: container-test container-measure lint audit
+.PHONY: help setup setup-test setup-container guest python-clients build reproduce release demo test matrix
+.PHONY: bench-network bench-sol container-test container-measure lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -16,8 +16,14 @@ setup-test: ## install what the tests need (Debian)
 guest: ## build the demo's guest: a kernel and an initrd
 	scripts/build-guest
 
-build: ## build the program
-	cargo build --release --locked
+build: ## build the program for release
+	scripts/build-release
+
+reproduce: ## build the release a second time, elsewhere, and compare
+	scripts/reproduce
+
+release: ## make the files of a release in target/dist
+	scripts/release
 
 demo: setup guest build ## run a machine with its BMC, and print what to try
 	@printf '    ipmitool -I lanplus -H 127.0.0.1 -p 6230 -U admin -P demo-password %s\n' \

@@ -8,65 +8,49 @@
     nixpkgs,
   }: let
     inherit (nixpkgs) lib;
+    # For each system, `f` of its nixpkgs and of our packages for it.
     forAllSystems = f:
-      lib.genAttrs ["x86_64-linux" "aarch64-linux"] (system: f nixpkgs.legacyPackages.${system});
-    manifest = (lib.importTOML ./Cargo.toml).package;
+      lib.genAttrs ["x86_64-linux" "aarch64-linux"] (system: f nixpkgs.legacyPackages.${system} self.packages.${system});
   in {
-    packages = forAllSystems (pkgs: {
-      default = pkgs.rustPlatform.buildRustPackage {
-        pname = manifest.name;
-        inherit (manifest) version;
-        # Only what the build reads, so that nothing else causes a new one. rust-toolchain.toml is
-        # rustup's, not ours: nixpkgs has its own Rust.
-        src = lib.fileset.toSource {
-          root = ./.;
-          fileset = lib.fileset.unions [./Cargo.toml ./Cargo.lock ./src];
-        };
-        cargoLock.lockFile = ./Cargo.lock;
-        # The tests in tests/ start QEMU with a guest, which the sandbox has not.
-        cargoTestFlags = ["--lib"];
-        nativeBuildInputs = [pkgs.makeWrapper];
-        # Behind the user's PATH: his own QEMU goes first. Not qemu_kvm, which on aarch64 has no
-        # qemu-system-x86_64.
-        postInstall = ''
-          wrapProgram $out/bin/qemu-bmc --suffix PATH : ${lib.makeBinPath [pkgs.qemu]}
-        '';
-        meta = {
-          inherit (manifest) description;
-          license = with lib.licenses; [asl20 mit];
-          mainProgram = "qemu-bmc";
-          platforms = lib.platforms.linux;
-        };
-      };
+    packages = forAllSystems (pkgs: packages: {
+      default = pkgs.callPackage ./nix/package.nix {commit = self.rev or self.dirtyRev or "";};
+      oci-image = pkgs.callPackage ./nix/oci-image.nix {qemu-bmc = packages.default;};
     });
 
-    apps = forAllSystems (pkgs: {
+    apps = forAllSystems (_: packages: {
       default = {
         type = "app";
-        program = lib.getExe self.packages.${pkgs.stdenv.hostPlatform.system}.default;
-        meta = {inherit (manifest) description;};
+        program = lib.getExe packages.default;
+        meta = {inherit (packages.default.meta) description;};
       };
     });
 
-    devShells = forAllSystems (pkgs: {
-      default = pkgs.mkShell {
-        inputsFrom = [self.packages.${pkgs.stdenv.hostPlatform.system}.default];
-        packages = with pkgs; [cargo-deny clippy freeipmi ipmitool qemu rustfmt socat];
-      };
+    devShells = forAllSystems (pkgs: packages: {
+      default = pkgs.callPackage ./nix/shell.nix {qemu-bmc = packages.default;};
     });
 
-    checks = forAllSystems (pkgs: {
-      package = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
-      format = pkgs.runCommand "format" {nativeBuildInputs = [pkgs.alejandra];} ''
-        alejandra --check ${./flake.nix}
-        touch $out
-      '';
-    });
+    nixosModules.default = import ./nix/module.nix self;
 
-    # `nix fmt` without arguments formats the only Nix file.
-    formatter = forAllSystems (pkgs:
+    # mkMachine { pkgs; name; profile; }: a program that runs one machine.
+    lib.mkMachine = {pkgs, ...} @ machine:
+      pkgs.callPackage ./nix/make-machine.nix {
+        qemu-bmc = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+      } (removeAttrs machine ["pkgs"]);
+
+    checks = forAllSystems (pkgs: packages:
+      {
+        package = packages.default;
+        format = pkgs.runCommand "format" {nativeBuildInputs = [pkgs.alejandra];} ''
+          alejandra --check ${./flake.nix} ${./nix}
+          touch $out
+        '';
+      }
+      // import ./nix/checks.nix {inherit nixpkgs pkgs self;});
+
+    # `nix fmt` without arguments formats all Nix files.
+    formatter = forAllSystems (pkgs: _:
       pkgs.writeShellScriptBin "format" ''
-        exec ${lib.getExe pkgs.alejandra} "''${@:-flake.nix}"
+        exec ${lib.getExe pkgs.alejandra} "''${@:-.}"
       '');
   };
 }

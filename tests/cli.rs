@@ -86,6 +86,24 @@ fn mistakes_in_yaml_and_json_are_shown_where_they_are() {
 }
 
 #[test]
+fn a_profile_can_be_checked_where_its_files_are_not() {
+    let dir = profiles();
+    let check = |arguments: &[&str]| {
+        run(&dir, &[&["check", "--profile", "p.toml"][..], arguments].concat())
+    };
+    let elsewhere = ["--set", "disks=[{path=\"/nonexistent/d\"}]"];
+    let here = check(&elsewhere);
+    assert_eq!(here.status.code(), Some(2));
+    assert!(text(&here.stderr).contains("/nonexistent/d is not there"), "{}", text(&here.stderr));
+    let only = check(&[&["--profile-only"][..], &elsewhere].concat());
+    assert_eq!(text(&only.stdout), "0 errors, 0 warnings\n");
+    assert_eq!(only.status.code(), Some(0), "{}", text(&only.stderr));
+    let wrong = check(&["--profile-only", "--set", "machine.cpus=0"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("machine.cpus"), "{}", text(&wrong.stderr));
+}
+
+#[test]
 fn explain_names_each_layer() {
     let dir = profiles();
     let output = run(&dir, &["explain", "ipmi", "--profile", "p.yaml", "--set", "ipmi.port=1024"]);
@@ -460,4 +478,60 @@ fn explain_shows_defaults_and_what_is_not_set() {
     };
     assert!(explain("disks.0.bus").contains("\"virtio\"  default"));
     assert!(explain("machine.cpu").contains("is not set: CPU model"));
+}
+
+#[test]
+fn version_says_what_there_is() {
+    let dir = profiles();
+    let version = |arguments: &[&str]| {
+        let output = run(&dir, &[&["version", "--json"][..], arguments].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let known = version(&[]);
+    assert_eq!(known["version"], env!("CARGO_PKG_VERSION"));
+    // What `cargo test` builds has none, and an empty one is none.
+    let commit = option_env!("QEMU_BMC_COMMIT").filter(|commit| !commit.is_empty());
+    assert_eq!(known["commit"], serde_json::json!(commit));
+    assert_eq!(known["architecture"], std::env::consts::ARCH);
+    let features = &known["features"];
+    let accels = features["machine.accel"].as_array().unwrap();
+    assert!(accels.contains(&"tcg".into()), "{features}");
+    for (key, values) in features.as_object().unwrap() {
+        // Each value is one that a profile takes.
+        let value = &values[0];
+        let set = match key.as_str() {
+            "nics.wiring" => format!("nics=[{{wiring={value},interface=\"eth2\"}}]"),
+            "nics.model" => format!("nics=[{{model={value},wiring=\"user\"}}]"),
+            "disks.bus" => format!("disks=[{{path=\"d\",size=\"1M\",bus={value}}}]"),
+            "ipmi.v15" | "ipmi.cipher_suites" => format!("{key}=[{value}]"),
+            _ => format!("{key}={}", value.as_str().unwrap()),
+        };
+        let output = run(
+            &dir,
+            &["explain", key.split('.').next().unwrap(), "--profile", "p.toml", "--set", &set],
+        );
+        assert!(output.status.success(), "{set}: {}", text(&output.stderr));
+    }
+
+    let qemu = &known["qemu"];
+    let said = tool(&["qemu-system-x86_64", "--version"], b"");
+    let number = qemu["version"].as_str().unwrap();
+    assert!(text(&said.stdout).starts_with(&format!("QEMU emulator version {number}")), "{number}");
+    assert!(Path::new(qemu["path"].as_str().unwrap()).is_file());
+    assert!(qemu["problem"].is_null());
+
+    // A profile that is wrong in something else names the program all the same.
+    let missing = ["--set", "machine.cpus=x", "--set", "qemu.binary=/nonexistent/qemu"];
+    let absent = &version(&missing)["qemu"];
+    assert!(absent["path"].is_null() && absent["version"].is_null(), "{absent}");
+    assert_eq!(absent["problem"], "there is no `/nonexistent/qemu`");
+    let mute = &version(&["--set", "qemu.binary=/bin/true"])["qemu"];
+    assert_eq!(mute["path"], "/bin/true");
+    assert!(mute["version"].is_null() && mute["problem"].is_string(), "{mute}");
+
+    let shown = text(&run(&dir, &["version"]).stdout);
+    for part in [env!("CARGO_PKG_VERSION"), "commit: ", "nics.wiring: tc, ", number] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }

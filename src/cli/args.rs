@@ -46,8 +46,15 @@ pub(super) enum Command {
         format: PlanFormat,
     },
     /// Print all that is wrong with the profile.
-    #[command(after_help = "Example: VM_MEMORY=abc qemu-bmc check --profile node1.toml")]
+    #[command(after_help = "\
+Examples:
+  VM_MEMORY=abc qemu-bmc check --profile node1.toml
+  qemu-bmc check --profile-only --profile node1.toml")]
     Check {
+        /// Check only what the profile says, and not whether this host has what it names: for a
+        /// profile that is written here and run elsewhere.
+        #[arg(long)]
+        profile_only: bool,
         /// `text` for people, `json` for programs.
         #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
         format: CheckFormat,
@@ -83,6 +90,18 @@ pub(super) enum Command {
         /// The program's control socket. Default: the one in the profile's run directory.
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
+    },
+    /// Print version and commit, what profiles can ask of this build, and the QEMU that `run` would
+    /// start.
+    ///
+    /// As JSON: `version`; `commit`, or null if it is not known; `architecture`; `features`, the values
+    /// that keys of the profile take; `qemu`, with `path` and `version`, and if one of them is null,
+    /// `problem`.
+    #[command(after_help = "Example: qemu-bmc version --json")]
+    Version {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
     },
     /// Print what makes a shell complete this program's commands and options.
     #[command(after_help = "\

@@ -1,6 +1,7 @@
 //! `doctor`: what this host has of what the profile needs, and how to mend what it lacks.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::{FAILURE, output};
@@ -55,7 +56,7 @@ pub(super) fn run(profile: &Profile) -> ExitCode {
     output::print_then(&out, || if bad { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }
 
-fn qemu(profile: &Profile, program: Option<&std::path::Path>) -> Verdict {
+fn qemu(profile: &Profile, program: Option<&Path>) -> Verdict {
     let help = "install it (Debian: `qemu-system-x86`), or set `qemu.binary` (QEMU_BINARY)";
     match program {
         None => Bad(format!("no `{}`", profile.qemu_binary.display()), help.into()),
@@ -92,7 +93,7 @@ fn uefi(profile: &Profile, code: Option<String>) -> Verdict {
 fn qemu_img(profile: &Profile) -> Verdict {
     let creates = profile.disks.iter().any(|disk| disk.size.is_some() && !disk.path.exists());
     let help = "install it (Debian: `qemu-utils`)";
-    match facts::in_path("qemu-img") {
+    match facts::program(Path::new("qemu-img")) {
         Some(path) => Good(path.display().to_string()),
         None if creates => Bad("not there; a disk is to be created".into(), help.into()),
         None => Good("not there; no disk is to be created".into()),
@@ -131,7 +132,7 @@ fn memory(profile: &Profile) -> Verdict {
     }
 }
 
-fn directory(key: &str, path: &std::path::Path) -> Verdict {
+fn directory(key: &str, path: &Path) -> Verdict {
     match facts::could_write(path) {
         Ok(()) => Good(path.display().to_string()),
         Err(reason) => {

@@ -8,6 +8,7 @@ mod ctl;
 mod doctor;
 mod man;
 mod output;
+mod version;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -17,6 +18,7 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
 
 use crate::cli::args::{CheckFormat, Cli, Command, LayerArgs, PlanFormat, SchemaOf};
+use crate::cli::version::Version;
 use crate::host::{environment, facts};
 use crate::plan::{self, Made, Plan};
 use crate::profile::diagnostic::{self, At};
@@ -46,7 +48,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run { expect_plan: None }) {
         Command::Run { expect_plan } => run(&cli.layers, expect_plan.as_deref()),
         Command::Plan { format } => plan_command(&cli.layers, format),
-        Command::Check { format } => check_command(&cli.layers, format),
+        Command::Check { profile_only, format } => check_command(&cli.layers, profile_only, format),
         Command::Explain { key } => explain_command(&cli.layers, key.as_deref()),
         Command::Schema { of } => output::print(&match of {
             SchemaOf::Profile => schema::text(),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
             with_socket(&cli.layers, socket, |socket| ctl::run(socket, request))
         }
         Command::Health { socket } => with_socket(&cli.layers, socket, ctl::health),
+        Command::Version { json } => version_command(&cli.layers, json),
         Command::Completions { shell } => output::print(&completions::script(command(), shell)),
         Command::Man => output::print(&man::page(&command())),
     }
@@ -217,8 +220,14 @@ fn plan_command(args: &LayerArgs, format: PlanFormat) -> ExitCode {
     })
 }
 
-fn check_command(args: &LayerArgs, format: CheckFormat) -> ExitCode {
-    let Made { sources, findings, .. } = load_plan(args, false);
+fn check_command(args: &LayerArgs, profile_only: bool, format: CheckFormat) -> ExitCode {
+    let (sources, findings) = if profile_only {
+        let Loaded { sources, findings, .. } = load(args);
+        (sources, findings)
+    } else {
+        let Made { sources, findings, .. } = load_plan(args, false);
+        (sources, findings)
+    };
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let text = match format {
@@ -254,6 +263,13 @@ fn explain_command(args: &LayerArgs, key: Option<&str>) -> ExitCode {
     findings.extend(merged.findings);
     show(&findings, &merged.sources);
     output::print_then(&text.unwrap_or_default(), || exit_code(&findings))
+}
+
+/// Tells what it can with a wrong profile, too.
+fn version_command(args: &LayerArgs, json: bool) -> ExitCode {
+    let (inputs, _) = read_inputs(args);
+    let version = Version::look(merge(&inputs).document.qemu.program());
+    output::print(&if json { version.json() } else { version.text() })
 }
 
 fn finding_json(finding: &Finding, sources: &Sources) -> serde_json::Value {

@@ -109,7 +109,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
         run_as: run_as(profile.qemu_user.as_deref(), profile.machine.accel),
         machine_types: ask(profile.machine.machine_type != "q35", "-machine"),
         cpu_models: ask(profile.machine.cpu.is_some(), "-cpu"),
-        uefi: uefi(&OVMF),
+        uefi: uefi(&OVMF).or_else(|| qemu.as_deref().and_then(uefi_of)),
         uefi_secure: uefi(&OVMF_SECURE),
         swtpm: profile.tpm.as_ref().and_then(|tpm| program(&tpm.binary)),
         sha256: sums.collect(),
@@ -333,18 +333,24 @@ fn uefi(places: &[(&str, &str)]) -> Option<UefiFiles> {
     Some(UefiFiles { code: code.into(), vars: vars.into() })
 }
 
+/// UEFI firmware that was installed with this QEMU, as by its own `make install` or by Nix.
+fn uefi_of(qemu: &Path) -> Option<UefiFiles> {
+    // A link to it may be anywhere.
+    let places = [Some(qemu.to_owned()), std::fs::canonicalize(qemu).ok()];
+    places.into_iter().flatten().find_map(|program| {
+        let folder = program.parent()?.parent()?.join("share/qemu");
+        // The variables are those of both x86 builds.
+        let (code, vars) = (folder.join("edk2-x86_64-code.fd"), folder.join("edk2-i386-vars.fd"));
+        (code.exists() && vars.exists()).then_some(UefiFiles { code, vars })
+    })
+}
+
 /// What QEMU says of its version, if it says so within reason.
 #[must_use]
 pub fn qemu_version(program: &Path) -> Option<String> {
     let output = environment::command(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().next().map(str::to_owned).filter(|_| output.status.success())
-}
-
-/// A program by name in `PATH`.
-#[must_use]
-pub fn in_path(name: &str) -> Option<PathBuf> {
-    program(Path::new(name))
 }
 
 /// Why files could not be made in `path`, were it made now; the nearest directory that is there
@@ -429,7 +435,8 @@ fn file(path: &Path, write: bool) -> FileFact {
 }
 
 /// A program by path, or by name in `PATH`.
-fn program(name: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn program(name: &Path) -> Option<PathBuf> {
     let runs = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
     if name.components().count() > 1 {
         return Some(name.to_owned()).filter(runs);
@@ -449,6 +456,26 @@ fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn firmware_beside_a_qemu() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for folder in ["qemu/bin", "qemu/share/qemu", "bin"] {
+            std::fs::create_dir_all(path(folder)).unwrap();
+        }
+        std::fs::write(path("qemu/bin/qemu-system-x86_64"), "").unwrap();
+        std::os::unix::fs::symlink("../qemu/bin/qemu-system-x86_64", path("bin/linked")).unwrap();
+        std::fs::write(path("qemu/share/qemu/edk2-x86_64-code.fd"), "").unwrap();
+        assert_eq!(uefi_of(&path("bin/linked")), None, "there are no variables");
+        std::fs::write(path("qemu/share/qemu/edk2-i386-vars.fd"), "").unwrap();
+        for program in ["qemu/bin/qemu-system-x86_64", "bin/linked"] {
+            let found = uefi_of(&path(program)).unwrap();
+            assert!(found.code.ends_with("qemu/share/qemu/edk2-x86_64-code.fd"), "{found:?}");
+            assert!(found.vars.ends_with("qemu/share/qemu/edk2-i386-vars.fd"), "{found:?}");
+        }
+        assert_eq!(uefi_of(Path::new("qemu")), None);
+    }
 
     #[test]
     fn password_files() {

@@ -67,6 +67,17 @@ pub fn range(schema: &Value, key: &Key) -> Option<(u64, u64)> {
     Some((node.get("minimum")?.as_u64()?, node.get("maximum")?.as_u64()?))
 }
 
+/// The values that `key`, or each entry of that list, takes, if the schema lists them.
+#[must_use]
+pub fn choices(schema: &Value, key: &Key) -> Vec<String> {
+    let node = find(schema, key).unwrap_or(&Value::Null);
+    let node = node.get("items").map_or(node, |items| resolve(schema, items));
+    let named = |name: &str| node.get(name).and_then(Value::as_array).into_iter().flatten();
+    let constants = named("oneOf").filter_map(|choice| choice.get("const"));
+    let values = named("enum").chain(constants).filter_map(Value::as_str);
+    values.map(str::to_owned).collect()
+}
+
 /// What the schema says of `key` in words, if there is such a key.
 #[must_use]
 pub fn description(schema: &Value, key: &Key) -> Option<String> {
@@ -125,6 +136,16 @@ fn resolve<'a>(schema: &'a Value, mut node: &'a Value) -> &'a Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn choices_of_keys() {
+        let schema = document();
+        let choices = |key: &str| choices(&schema, &Key::from(key));
+        assert_eq!(choices("firmware.mode"), ["bios", "uefi"]);
+        assert_eq!(choices("nics.0.wiring"), ["tc", "bridge", "macvtap", "auto", "user"]);
+        assert_eq!(choices("ipmi.v15"), ["md5", "md2", "password", "none"]);
+        assert_eq!(choices("machine.cpus"), [""; 0]);
+    }
 
     #[test]
     fn kinds_of_keys() {

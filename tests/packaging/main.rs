@@ -2,6 +2,8 @@
 //! set is known, what they repeat is the same.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
+mod nix;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -201,6 +203,14 @@ fn the_image_build_finds_its_files_and_its_rust() {
     assert!(read("rust-toolchain.toml").contains(&format!("channel = \"{rust}.")), "{rust}");
 }
 
+/// The flake and the files that it imports.
+fn nix_files() -> Vec<PathBuf> {
+    let mut files = vec![root().join("flake.nix")];
+    files.extend(std::fs::read_dir(root().join("nix")).unwrap().map(|entry| entry.unwrap().path()));
+    assert!(files.len() > 1);
+    files
+}
+
 #[test]
 fn the_compose_file_fits_to_the_program() {
     let compose: Value = serde_saphyr::from_str(&read("docker-compose.yml")).unwrap();
@@ -223,17 +233,58 @@ fn the_compose_file_fits_to_the_program() {
 
 #[test]
 fn the_flake_is_nix_and_finds_its_files() {
-    let text = read("flake.nix");
-    assert_eq!(rnix::Root::parse(&text).errors(), []);
-    let paths = rnix::tokenize(&text);
-    let paths = paths.filter(|(kind, _)| *kind == rnix::SyntaxKind::TOKEN_PATH_REL);
-    let paths: Vec<&str> = paths.map(|(_, path)| path).collect();
-    assert!(paths.contains(&"./src"), "{paths:?}");
-    for path in paths {
-        assert!(root().join(path).exists(), "{path}");
+    for file in nix_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.display();
+        assert_eq!(rnix::Root::parse(&text).errors(), [], "{name}");
+        let paths = rnix::tokenize(&text);
+        let paths = paths.filter(|(kind, _)| *kind == rnix::SyntaxKind::TOKEN_PATH_REL);
+        for (_, path) in paths {
+            assert!(file.parent().unwrap().join(path).exists(), "{name}: {path}");
+        }
     }
     let description = format!("description = \"{}\"", env!("CARGO_PKG_DESCRIPTION"));
-    assert!(text.contains(&description), "{description}");
+    assert!(read("flake.nix").contains(&description), "{description}");
+}
+
+#[test]
+fn the_image_of_the_flake_is_that_of_the_dockerfile() {
+    let file = Dockerfile::read();
+    let config = nix::flakes().eval("oci-image.image.config", "config: config");
+    let list = |key: &str| -> Vec<String> { serde_json::from_value(config[key].clone()).unwrap() };
+    let keys =
+        |key: &str| -> Vec<String> { config[key].as_object().unwrap().keys().cloned().collect() };
+    let sorted = |mut words: Vec<String>| {
+        words.sort();
+        words
+    };
+    assert_eq!(list("Entrypoint"), file.list("ENTRYPOINT"));
+    assert_eq!(list("Cmd"), file.list("CMD"));
+    assert_eq!(config["StopSignal"], file.one("STOPSIGNAL"));
+    assert_eq!(keys("Volumes"), sorted(file.list("VOLUME")));
+    let ports = file.one("EXPOSE").split(' ').map(str::to_owned).collect();
+    assert_eq!(keys("ExposedPorts"), sorted(ports));
+    let environment = file.pairs("ENV").into_iter().map(|(name, value)| format!("{name}={value}"));
+    assert_eq!(list("Env"), [vec!["PATH=/bin".to_owned()], environment.collect()].concat());
+    for (name, value) in file.pairs("LABEL") {
+        assert_eq!(config["Labels"][&name], value, "{name}");
+    }
+
+    let (options, command) = file.one("HEALTHCHECK").split_once("CMD ").unwrap();
+    let command: Vec<String> = serde_json::from_str(command).unwrap();
+    let health = &config["Healthcheck"];
+    assert_eq!(health["Test"], serde_json::json!([vec!["CMD".to_owned()], command].concat()));
+    let options = options.split_whitespace().map(|option| option.split_once('=').unwrap());
+    for (option, value) in options {
+        let key = match option {
+            "--interval" => "Interval",
+            "--timeout" => "Timeout",
+            "--start-period" => "StartPeriod",
+            other => panic!("{other}"),
+        };
+        let seconds: u64 = value.strip_suffix('s').unwrap().parse().unwrap();
+        assert_eq!(health[key], seconds * 1_000_000_000, "{option}");
+    }
 }
 
 #[test]

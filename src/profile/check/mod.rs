@@ -205,8 +205,7 @@ impl Check<'_> {
         let vnc = self.vnc(document);
         let ipmi = self.ipmi(document);
 
-        let qemu_binary =
-            document.qemu.binary.clone().unwrap_or_else(|| "qemu-system-x86_64".into());
+        let qemu_binary = document.qemu.program().to_owned();
         self.path("qemu.binary", &qemu_binary);
         if let Some(user) = &document.qemu.user
             && (user.is_empty() || user.contains(['\0', ':', '/', ' ']))

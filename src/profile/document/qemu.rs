@@ -1,6 +1,6 @@
 //! `[qemu]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,4 +23,12 @@ pub struct Qemu {
     /// Extra arguments, appended last.
     #[schemars(example = ["-global", "ICH9-LPC.disable_s3=1"])]
     pub extra_args: Vec<String>,
+}
+
+impl Qemu {
+    /// Program to start.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        self.binary.as_deref().unwrap_or_else(|| Path::new("qemu-system-x86_64"))
+    }
 }

@@ -14,9 +14,12 @@ use crate::bmc::event::Watch;
 use crate::bmc::sol::outbound::Outbound;
 use crate::wire::sol::{Inbound, OutboundHeader, operation, status};
 
-/// Largest payload in either direction: 4 header bytes and 255 characters, the most that the
+/// Largest payload to the console: 4 header bytes and 255 characters, the most that the
 /// accepted-character count can tell.
-pub(super) const MAX_PAYLOAD: u16 = 259;
+pub(super) const MAX_OUTBOUND: u16 = 259;
+/// Largest payload from the console, as it is told. ipmitool and pyghmi take it for a count of
+/// characters and send the header beside; pyghmi would never miss those that cannot be counted.
+pub(super) const MAX_INBOUND: u16 = 255;
 const MAX_CHARACTERS: usize = 255;
 /// How long an acknowledgement waits for the serial port to take the characters, before it says
 /// that none were accepted. Below the time after which clients repeat.
@@ -279,7 +282,7 @@ impl Sol {
         let status = std::mem::take(&mut active.status);
         let header =
             OutboundHeader { sequence: sequence.unwrap_or_default(), ack, accepted, status };
-        let mut payload = Vec::with_capacity(usize::from(MAX_PAYLOAD));
+        let mut payload = Vec::with_capacity(usize::from(MAX_OUTBOUND));
         payload.extend_from_slice(&header.encode());
         if sequence.is_some() {
             active.outbound.copy_flight(&mut payload);

@@ -2,7 +2,7 @@
 
 use crate::bmc::command::{Context, Entry, USER, exactly, lan_channel};
 use crate::bmc::session::{Open, Protection};
-use crate::bmc::sol::MAX_PAYLOAD;
+use crate::bmc::sol::{MAX_INBOUND, MAX_OUTBOUND};
 use crate::wire::code::{CompletionCode, NetFn, PayloadType};
 
 const INSTANCE: u8 = 1;
@@ -82,8 +82,8 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     let tuning = sol.tuning();
     context.core.sol.activate(context.now, id, tuning, context.core.sol_replay);
     let mut response = vec![0; 4];
-    response.extend(MAX_PAYLOAD.to_le_bytes());
-    response.extend(MAX_PAYLOAD.to_le_bytes());
+    response.extend(MAX_INBOUND.to_le_bytes());
+    response.extend(MAX_OUTBOUND.to_le_bytes());
     response.extend(context.core.advertised_port.to_le_bytes());
     response.extend([0xFF, 0xFF]);
     Ok(response)

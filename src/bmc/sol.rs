@@ -58,6 +58,8 @@ pub(super) struct Sol {
 struct Active {
     /// Managed System Session ID of the owner.
     session: u32,
+    /// The owner wants its packets encrypted, if its session can do that.
+    encrypted: bool,
     outbound: Outbound,
     /// Acknowledgement to send: sequence number and count.
     ack: Option<(u8, u8)>,
@@ -110,12 +112,26 @@ impl Sol {
         self.active.as_ref().is_some_and(|active| active.kept_back.is_some())
     }
 
+    /// The session that has SOL, and does not want it encrypted.
+    #[must_use]
+    pub(super) fn in_the_clear(&self) -> Option<u32> {
+        self.active.as_ref().filter(|active| !active.encrypted).map(|active| active.session)
+    }
+
+    /// The owner wants its packets encrypted from now on, or not.
+    pub(super) fn encrypt(&mut self, encrypted: bool) {
+        if let Some(active) = &mut self.active {
+            active.encrypted = encrypted;
+        }
+    }
+
     /// Gives SOL to `session`, which must have found it free. `replay`: the history comes first.
     pub(super) fn activate(&mut self, now: Instant, session: u32, tuning: Tuning, replay: bool) {
         self.activation = self.activation.wrapping_add(1);
         self.left = false;
         self.active = Some(Active {
             session,
+            encrypted: true,
             outbound: Outbound::new(now, tuning),
             ack: None,
             last: None,

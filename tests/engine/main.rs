@@ -16,6 +16,7 @@ mod robustness;
 mod sensors;
 mod setup;
 mod sol_config;
+mod sol_encryption;
 mod storage;
 mod story;
 mod suites;
@@ -443,11 +444,12 @@ fn a_dead_console_loses_sol_with_its_session() {
 }
 
 #[test]
-fn sol_needs_encryption_and_a_known_instance() {
+fn sol_needs_authentication_and_a_known_instance() {
     let mut rig = Rig::new();
     let mut session = admin(&mut rig);
     session.command(&mut rig, APP, 0x3B, &[4]);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, 0x00, 0, 0, 0]).0, 0x84);
+    assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, 0x80, 0, 0, 0]).0, 0x84);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 2, 0xC0, 0, 0, 0]).0, 0xCC);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[2, 1, 0xC0, 0, 0, 0]).0, 0xCC);
 }

@@ -21,13 +21,12 @@ pub(super) const MAX_OUTBOUND: u16 = 259;
 /// characters and send the header beside; pyghmi would never miss those that cannot be counted.
 pub(super) const MAX_INBOUND: u16 = 255;
 const MAX_CHARACTERS: usize = 255;
-/// How long an acknowledgement waits for the serial port to take the characters, before it says
-/// that none were accepted. Below the time after which clients repeat.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long there may be no room before characters are taken and dropped, as a UART does that
-/// overruns: ipmitool, told that none were accepted, sends them again and reads no key meanwhile,
-/// not even that of its escape.
-const OVERRUN: Duration = Duration::from_secs(1);
+/// How long an acknowledgement waits for the serial port to take the characters, before they are
+/// dropped, as a UART does that overruns. Until then, the console sends them again, and reads no key
+/// meanwhile, not even that of its escape; ipmitool gives up after 4 s. To say that none were accepted
+/// is no way out: what ipmitool sends again then, pyghmi does not; and of what is refused by a NACK,
+/// it is the other way round.
+const OVERRUN: Duration = Duration::from_secs(2);
 
 /// What SOL's configuration says of packets (v2.0 section 26.3, parameters 3 and 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,8 +257,8 @@ impl Sol {
             active.kept_back = None;
             active.ack = Some((packet.sequence, accepted));
         } else {
-            active.no_room_since.get_or_insert(now);
-            active.kept_back = Some((characters.to_vec(), now + PATIENCE));
+            let since = *active.no_room_since.get_or_insert(now);
+            active.kept_back = Some((characters.to_vec(), since + OVERRUN));
         }
         incoming
     }
@@ -281,14 +280,8 @@ impl Sol {
             return Some((session, header.encode().to_vec()));
         }
         let active = self.active.as_mut()?;
-        if active.kept_back.take_if(|(_, until)| now >= *until).is_some()
-            && let Some((sequence, accepted, last)) = active.last
-        {
-            // The console sends them again in a new packet. Without the NACK bit, because ipmitool
-            // drops what is refused by one.
-            let accepted = if active.overruns(now) { accepted } else { 0 };
-            active.last = Some((sequence, accepted, last));
-            active.ack = Some((sequence, accepted));
+        if active.kept_back.take_if(|(_, until)| now >= *until).is_some() {
+            active.ack = active.last.map(|(sequence, accepted, _)| (sequence, accepted));
         }
         let sequence = active.outbound.poll(now);
         if sequence.is_none() && active.ack.is_none() {

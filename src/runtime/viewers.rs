@@ -16,7 +16,7 @@ use crate::runtime::console::{Port, Watcher};
 
 /// How long what a client types may find no room, because the guest does not read its serial port.
 /// Then it is dropped until there is some: who reads no more from a client does not see it go.
-const OVERRUN: Duration = Duration::from_secs(1);
+const OVERRUN: Duration = Duration::from_secs(2);
 /// How often a client that will not send any more is looked at: it may have gone.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -29,6 +29,7 @@ mod wait;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +37,9 @@ use std::time::{Duration, Instant};
 use command::{spawn, tool};
 use console::{IPMI, SOL, Session, Suite};
 use machine::{Machine, PASSWORD, Setup, USER, free_port};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use wait::{SOON, wait_until};
@@ -50,8 +53,8 @@ const KEYS: usize = 2000;
 const MOST_CHARACTERS: usize = 255;
 /// When one round has taken so long, the console counts as dead.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
-/// When a console sends its characters again, if one datagram in a hundred is lost.
-const RESEND: Duration = Duration::from_millis(5);
+/// When a console sends its characters again on a line that loses nothing.
+const PATIENT: Duration = Duration::from_secs(1);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -137,10 +140,44 @@ impl Loss {
     }
 }
 
+/// How long an acknowledgement takes, and so, when characters are sent again: as TCP has it (RFC 6298),
+/// but with no time out of a second.
+#[derive(Default)]
+struct RoundTrip {
+    /// Smoothed, and its variation.
+    measured: Option<(Duration, Duration)>,
+    /// How often the time out has doubled since.
+    doublings: u32,
+}
+
+impl RoundTrip {
+    const INITIAL: Duration = Duration::from_millis(5);
+    const MIN: Duration = Duration::from_micros(200);
+    const MAX: Duration = Duration::from_millis(100);
+
+    fn measure(&mut self, age: Duration) {
+        self.doublings = 0;
+        self.measured = Some(match self.measured {
+            None => (age, age / 2),
+            Some((smoothed, variation)) => {
+                let variation = (3 * variation + smoothed.abs_diff(age)) / 4;
+                ((7 * smoothed + age) / 8, variation)
+            }
+        });
+    }
+
+    fn timeout(&self) -> Duration {
+        let base = self.measured.map_or(Self::INITIAL, |(smoothed, varies)| smoothed + 4 * varies);
+        (base.max(Self::MIN) * (1 << self.doublings.min(10))).min(Self::MAX)
+    }
+}
+
 /// A console with its SOL payload activated.
 struct Console {
     session: Session,
     loss: Loss,
+    /// Measured where datagrams are lost.
+    round_trip: Option<RoundTrip>,
     /// Sequence number of our last characters.
     sent: u8,
     /// Sequence number of the last characters from the BMC.
@@ -169,7 +206,7 @@ impl Console {
         }
         // As ipmitool reads it: characters.
         let most = usize::from(u16::from_le_bytes([data[4], data[5]])).min(MOST_CHARACTERS);
-        Ok(Self { session, loss: Loss(None), sent: 0, heard: 0, most })
+        Ok(Self { session, loss: Loss(None), round_trip: None, sent: 0, heard: 0, most })
     }
 
     fn send(&mut self, payload: &[u8]) {
@@ -201,32 +238,47 @@ impl Console {
         Some(heard)
     }
 
+    /// Whether a datagram comes within this time. The socket's own limit is that of a coarse clock.
+    fn comes_within(&self, limit: Duration) -> bool {
+        let mut socket = [PollFd::new(self.session.socket.as_fd(), PollFlags::POLLIN)];
+        ppoll(&mut socket, Some(TimeSpec::from_duration(limit)), None).unwrap() > 0
+    }
+
     /// Sends characters until the BMC has taken them; answers those that came meanwhile.
-    fn type_in(&mut self, mut characters: &[u8], resend: Duration) -> Result<Vec<u8>, Dead> {
+    fn type_in(&mut self, mut characters: &[u8]) -> Result<Vec<u8>, Dead> {
         let deadline = Instant::now() + ROUND_LIMIT;
         let mut came = Vec::new();
+        self.session.socket.set_read_timeout(Some(PATIENT)).unwrap();
         while !characters.is_empty() {
             let some = &characters[..characters.len().min(self.most)];
             self.sent = self.sent % 15 + 1;
             let packet = [&[self.sent, 0, 0, 0], some].concat();
             self.send(&packet);
-            let mut sent = Instant::now();
+            let (mut sent, mut again) = (Instant::now(), false);
             loop {
-                self.session.socket.set_read_timeout(Some(resend)).unwrap();
-                let heard = self.hear();
+                let timeout = self.round_trip.as_ref().map_or(PATIENT, RoundTrip::timeout);
+                let left = timeout.saturating_sub(sent.elapsed());
+                let comes = self.round_trip.is_none() || self.comes_within(left);
+                let heard = if comes { self.hear() } else { None };
                 if Instant::now() > deadline {
                     return Err(Dead);
                 }
                 if let Some(heard) = heard {
                     came.extend(heard.characters);
                     if let Some(taken) = heard.taken {
+                        if let Some(round_trip) = self.round_trip.as_mut().filter(|_| !again) {
+                            round_trip.measure(sent.elapsed());
+                        }
                         characters = &characters[taken..];
                         break;
                     }
                 }
-                if sent.elapsed() >= resend {
+                if sent.elapsed() >= timeout {
                     self.send(&packet);
-                    sent = Instant::now();
+                    (sent, again) = (Instant::now(), true);
+                    if let Some(round_trip) = &mut self.round_trip {
+                        round_trip.doublings += 1;
+                    }
                 }
             }
         }
@@ -247,9 +299,9 @@ impl Console {
     }
 
     /// The serial port floods; MB/s.
-    fn bulk_out(&mut self, resend: Duration) -> Result<f64, Dead> {
+    fn bulk_out(&mut self) -> Result<f64, Dead> {
         let start = Instant::now();
-        let came = self.type_in(&source::flood(OUT), resend)?;
+        let came = self.type_in(&source::flood(OUT))?;
         let came = self.read(came, OUT)?;
         let took = start.elapsed();
         let right = came.iter().zip(0..).all(|(byte, place)| *byte == source::pattern(place));
@@ -258,11 +310,11 @@ impl Console {
     }
 
     /// The serial port swallows, and answers with a sum; MB/s.
-    fn bulk_in(&mut self, resend: Duration) -> Result<f64, Dead> {
+    fn bulk_in(&mut self) -> Result<f64, Dead> {
         let all: Vec<u8> = (0..IN as u64).map(source::pattern).collect();
         let start = Instant::now();
-        let mut came = self.type_in(&source::swallow(IN), resend)?;
-        came.extend(self.type_in(&all, resend)?);
+        let mut came = self.type_in(&source::swallow(IN))?;
+        came.extend(self.type_in(&all)?);
         let came = self.read(came, 8)?;
         let took = start.elapsed();
         assert_eq!(came, source::sum(0, &all).to_le_bytes(), "what arrived is not what was sent");
@@ -275,7 +327,7 @@ impl Console {
         for index in 0..KEYS {
             let key = [b'a' + (index % 26) as u8];
             let start = Instant::now();
-            let came = self.type_in(&key, Duration::from_secs(1))?;
+            let came = self.type_in(&key)?;
             let came = self.read(came, 1)?;
             all.push(start.elapsed().as_secs_f64() * 1e6);
             assert_eq!(came, key);
@@ -355,17 +407,17 @@ impl Results {
     fn round(&mut self, console: &mut Console, lossy: bool) -> Result<(), Dead> {
         if lossy {
             console.loss = Loss(Some(0x9E37_79B9_7F4A_7C15));
+            console.round_trip = Some(RoundTrip::default());
             self.died = Some("out, with loss");
-            self.lossy_out.push(console.bulk_out(RESEND)?);
+            self.lossy_out.push(console.bulk_out()?);
             self.died = Some("in, with loss");
-            self.lossy_in.push(console.bulk_in(RESEND)?);
-            console.loss = Loss(None);
+            self.lossy_in.push(console.bulk_in()?);
+            (console.loss, console.round_trip) = (Loss(None), None);
         } else {
-            let patient = Duration::from_secs(1);
             self.died = Some("out");
-            self.out.push(console.bulk_out(patient)?);
+            self.out.push(console.bulk_out()?);
             self.died = Some("in");
-            self.in_.push(console.bulk_in(patient)?);
+            self.in_.push(console.bulk_in()?);
             self.died = Some("echo");
             self.keys.extend(console.keys()?);
         }

@@ -130,12 +130,16 @@ impl Bmc {
     /// An RMCP+ packet that claims a session.
     fn in_session(&mut self, now: Instant, from: SocketAddr, packet: &V20<'_>) -> Result<(), Drop> {
         let id = packet.session_id;
+        let in_the_clear = self.is_in_the_clear(id, packet.payload_type);
         let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
         let peer = session.peer;
         let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
         let Protection::V20(keys) = &mut open.protection else { return Err(Drop::NoSession) };
-        // Exactly as the suite has it, neither less nor more.
-        if packet.authenticated != keys.authenticates() || packet.encrypted != keys.encrypts() {
+        // Exactly as the suite has it, neither less nor more. Where encryption is suspended, what the
+        // console sends may be with or without it.
+        if packet.authenticated != keys.authenticates()
+            || packet.encrypted != keys.encrypts() && (packet.encrypted || !in_the_clear)
+        {
             return Err(Drop::Unprotected);
         }
         if keys.authenticates() {
@@ -151,7 +155,11 @@ impl Bmc {
             return Err(Drop::Sequence);
         }
         let mut buffer = packet.payload.to_vec();
-        let payload = keys.open(&mut buffer).ok_or(Drop::Decryption)?;
+        let payload = if packet.encrypted {
+            keys.open(&mut buffer).ok_or(Drop::Decryption)?
+        } else {
+            &buffer[..]
+        };
         self.heard(now, id, from);
         match packet.payload_type {
             PayloadType::IPMI => self.command(now, id, payload),
@@ -187,6 +195,13 @@ impl Bmc {
         }
     }
 
+    /// Payloads of this type are not encrypted in session `id`, whatever its cipher suite.
+    fn is_in_the_clear(&self, id: u32, payload_type: PayloadType) -> bool {
+        payload_type == PayloadType::SOL
+            && self.core.sol.in_the_clear() == Some(id)
+            && !self.core.store.sol.force_encryption
+    }
+
     /// A datagram for open session `id`.
     pub(super) fn seal(
         &mut self,
@@ -194,6 +209,7 @@ impl Bmc {
         payload_type: PayloadType,
         payload: &[u8],
     ) -> Option<Transmit> {
+        let in_the_clear = self.is_in_the_clear(id, payload_type);
         let session = self.sessions.get_mut(id)?;
         let (to, console_id) = (session.peer, session.console_id);
         let open = session.open_mut()?;
@@ -206,19 +222,24 @@ impl Bmc {
             }
             Protection::V20(keys) => keys,
         };
+        let encrypted = keys.encrypts() && !in_the_clear;
         let header = V20Header {
             payload_type,
-            encrypted: keys.encrypts(),
+            encrypted,
             authenticated: keys.authenticates(),
             session_id: console_id,
             sequence,
         };
         let mut iv = [0; 16];
         self.core.rng.fill_bytes(&mut iv);
-        let sealed_len = keys.sealed_len(payload.len());
+        let sealed_len = if encrypted { keys.sealed_len(payload.len()) } else { payload.len() };
         let mut datagram = Vec::with_capacity(sealed_len + 40);
         header.encode(len_u16(sealed_len), &mut datagram);
-        keys.seal(iv, payload, &mut datagram);
+        if encrypted {
+            keys.seal(iv, payload, &mut datagram);
+        } else {
+            datagram.extend_from_slice(payload);
+        }
         if keys.authenticates() {
             pad_trailer(&mut datagram);
             keys.append_auth_code(&mut datagram, rmcp::HEADER_LEN);

@@ -14,17 +14,19 @@ use crate::bmc::event::Watch;
 use crate::bmc::sol::outbound::Outbound;
 use crate::wire::sol::{Inbound, OutboundHeader, operation, status};
 
-/// Largest payload in either direction: 4 header bytes and 255 characters, the most that the
+/// Largest payload to the console: 4 header bytes and 255 characters, the most that the
 /// accepted-character count can tell.
-pub(super) const MAX_PAYLOAD: u16 = 259;
+pub(super) const MAX_OUTBOUND: u16 = 259;
+/// Largest payload from the console, as it is told. ipmitool and pyghmi take it for a count of
+/// characters and send the header beside; pyghmi would never miss those that cannot be counted.
+pub(super) const MAX_INBOUND: u16 = 255;
 const MAX_CHARACTERS: usize = 255;
-/// How long an acknowledgement waits for the serial port to take the characters, before it says
-/// that none were accepted. Below the time after which clients repeat.
-const PATIENCE: Duration = Duration::from_millis(100);
-/// How long there may be no room before characters are taken and dropped, as a UART does that
-/// overruns: ipmitool, told that none were accepted, sends them again and reads no key meanwhile,
-/// not even that of its escape.
-const OVERRUN: Duration = Duration::from_secs(1);
+/// How long an acknowledgement waits for the serial port to take the characters, before they are
+/// dropped, as a UART does that overruns. Until then, the console sends them again, and reads no key
+/// meanwhile, not even that of its escape; ipmitool gives up after 4 s. To say that none were accepted
+/// is no way out: what ipmitool sends again then, pyghmi does not; and of what is refused by a NACK,
+/// it is the other way round.
+const OVERRUN: Duration = Duration::from_secs(2);
 
 /// What SOL's configuration says of packets (v2.0 section 26.3, parameters 3 and 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(super) struct Sol {
 struct Active {
     /// Managed System Session ID of the owner.
     session: u32,
+    /// The owner wants its packets encrypted, if its session can do that.
+    encrypted: bool,
     outbound: Outbound,
     /// Acknowledgement to send: sequence number and count.
     ack: Option<(u8, u8)>,
@@ -107,12 +111,26 @@ impl Sol {
         self.active.as_ref().is_some_and(|active| active.kept_back.is_some())
     }
 
+    /// The session that has SOL, and does not want it encrypted.
+    #[must_use]
+    pub(super) fn in_the_clear(&self) -> Option<u32> {
+        self.active.as_ref().filter(|active| !active.encrypted).map(|active| active.session)
+    }
+
+    /// The owner wants its packets encrypted from now on, or not.
+    pub(super) fn encrypt(&mut self, encrypted: bool) {
+        if let Some(active) = &mut self.active {
+            active.encrypted = encrypted;
+        }
+    }
+
     /// Gives SOL to `session`, which must have found it free. `replay`: the history comes first.
     pub(super) fn activate(&mut self, now: Instant, session: u32, tuning: Tuning, replay: bool) {
         self.activation = self.activation.wrapping_add(1);
         self.left = false;
         self.active = Some(Active {
             session,
+            encrypted: true,
             outbound: Outbound::new(now, tuning),
             ack: None,
             last: None,
@@ -239,8 +257,8 @@ impl Sol {
             active.kept_back = None;
             active.ack = Some((packet.sequence, accepted));
         } else {
-            active.no_room_since.get_or_insert(now);
-            active.kept_back = Some((characters.to_vec(), now + PATIENCE));
+            let since = *active.no_room_since.get_or_insert(now);
+            active.kept_back = Some((characters.to_vec(), since + OVERRUN));
         }
         incoming
     }
@@ -262,14 +280,8 @@ impl Sol {
             return Some((session, header.encode().to_vec()));
         }
         let active = self.active.as_mut()?;
-        if active.kept_back.take_if(|(_, until)| now >= *until).is_some()
-            && let Some((sequence, accepted, last)) = active.last
-        {
-            // The console sends them again in a new packet. Without the NACK bit, because ipmitool
-            // drops what is refused by one.
-            let accepted = if active.overruns(now) { accepted } else { 0 };
-            active.last = Some((sequence, accepted, last));
-            active.ack = Some((sequence, accepted));
+        if active.kept_back.take_if(|(_, until)| now >= *until).is_some() {
+            active.ack = active.last.map(|(sequence, accepted, _)| (sequence, accepted));
         }
         let sequence = active.outbound.poll(now);
         if sequence.is_none() && active.ack.is_none() {
@@ -279,7 +291,7 @@ impl Sol {
         let status = std::mem::take(&mut active.status);
         let header =
             OutboundHeader { sequence: sequence.unwrap_or_default(), ack, accepted, status };
-        let mut payload = Vec::with_capacity(usize::from(MAX_PAYLOAD));
+        let mut payload = Vec::with_capacity(usize::from(MAX_OUTBOUND));
         payload.extend_from_slice(&header.encode());
         if sequence.is_some() {
             active.outbound.copy_flight(&mut payload);

@@ -21,7 +21,7 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
     let (request, as_json) = match request {
         CtlRequest::Console { read_only, history } => {
             return match console::run(socket, read_only, history) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(code) => code,
                 Err(error) => fail(&unreachable(socket, &error)),
             };
         }

@@ -15,13 +15,18 @@ pub(super) fn print_then(text: &str, code: impl FnOnce() -> ExitCode) -> ExitCod
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => code(),
-        // The reader has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => code(),
-        Err(error) => {
-            complain(&format!("error: standard output: {error}\n"));
-            ExitCode::from(FAILURE)
-        }
+        Err(error) => failed(&error).unwrap_or_else(code),
     }
+}
+
+/// Says why standard output cannot be written to, and answers the exit code; `None` if its reader
+/// has seen enough.
+pub(super) fn failed(error: &io::Error) -> Option<ExitCode> {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return None;
+    }
+    complain(&format!("error: standard output: {error}\n"));
+    Some(ExitCode::from(FAILURE))
 }
 
 /// Prints `text` to standard error. If that is not possible, there is nobody to tell.

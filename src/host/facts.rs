@@ -44,8 +44,13 @@ const OVMF: [(&str, &str); 4] = [
 #[must_use]
 pub fn probe(profile: &Profile) -> HostFacts {
     let mut files = BTreeMap::new();
+    let mut real_paths = BTreeMap::new();
+    for path in [&profile.run_dir, &profile.state_dir] {
+        real_paths.insert(path.clone(), real(path));
+    }
     let mut look = |path: &Path, write: bool| {
         files.insert(path.to_owned(), file(path, write));
+        real_paths.insert(path.to_owned(), real(path));
     };
     for disk in &profile.disks {
         look(&disk.path, disk.is_written());
@@ -71,6 +76,7 @@ pub fn probe(profile: &Profile) -> HostFacts {
         look(file, true);
         look(parent_of(file), false);
     }
+    real_paths.retain(|path, real| path != real);
     let with_sum = profile.disks.iter().filter(|disk| disk.sha256.is_some());
     let sums = with_sum.filter_map(|disk| Some((disk.path.clone(), sha256(&disk.path).ok()?)));
     let bases = profile.disks.iter().filter(|disk| disk.overlay.is_some());
@@ -117,12 +123,24 @@ pub fn probe(profile: &Profile) -> HostFacts {
         overlays: overlays.collect(),
         qemu,
         files,
+        real_paths,
         bad_password_files,
         interfaces: interfaces(),
         clab_links: environment::clab_links(),
         tap: tap(),
         vhost_net: open_both_ways(VHOST_NET).is_ok(),
     }
+}
+
+/// The path from the root on, without symbolic links as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for there in whole.ancestors() {
+        if let (Ok(real), Ok(rest)) = (there.canonicalize(), whole.strip_prefix(there)) {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    whole
 }
 
 /// The directory that a file is in.
@@ -423,7 +441,7 @@ fn file(path: &Path, write: bool) -> FileFact {
         return FileFact::BlockDevice;
     }
     if !metadata.is_file() {
-        return FileFact::Unreadable("neither a file nor a block device".to_owned());
+        return FileFact::Special;
     }
     let mut head = Vec::new();
     let read = std::fs::File::open(path)
@@ -475,6 +493,17 @@ mod tests {
             assert!(found.vars.ends_with("qemu/share/qemu/edk2-i386-vars.fd"), "{found:?}");
         }
         assert_eq!(uefi_of(Path::new("qemu")), None);
+    }
+
+    #[test]
+    fn a_path_is_real_as_far_as_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(top.join("there")).unwrap();
+        std::os::unix::fs::symlink(top.join("there"), top.join("link")).unwrap();
+        assert_eq!(real(&top.join("link/new/file")), top.join("there/new/file"));
+        assert_eq!(real(&top.join("link")), top.join("there"));
+        assert_eq!(real(Path::new("new")), std::env::current_dir().unwrap().join("new"));
     }
 
     #[test]

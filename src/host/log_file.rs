@@ -36,13 +36,18 @@ impl LogFile {
     /// Appends. What would go beyond the limit begins a new file.
     ///
     /// # Errors
-    /// The kernel's; then some of it may have been written.
+    /// The kernel's; then nothing has been written.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if self.len > 0 && self.len.saturating_add(len) > self.plan.bytes {
             self.put_aside()?;
         }
-        self.file.write_all(bytes)?;
+        let before = self.file.metadata()?.len();
+        if let Err(error) = self.file.write_all(bytes) {
+            // A part may have found room.
+            let _ = self.file.set_len(before);
+            return Err(error);
+        }
         self.len += len;
         Ok(())
     }

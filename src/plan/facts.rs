@@ -31,6 +31,9 @@ pub struct HostFacts {
     pub swtpm: Option<PathBuf>,
     /// Every file that the profile names, and the directories of disks to create.
     pub files: BTreeMap<PathBuf, FileFact>,
+    /// Of the paths that the profile names: those that are other ones, by way of the working directory
+    /// or of symbolic links.
+    pub real_paths: BTreeMap<PathBuf, PathBuf>,
     /// SHA-256 of the files for which the profile expects one; files that could not be read are not
     /// among them.
     pub sha256: BTreeMap<PathBuf, Sha256Sum>,
@@ -73,6 +76,12 @@ pub struct RunAs {
 }
 
 impl HostFacts {
+    /// Where `path` is.
+    #[must_use]
+    pub fn real<'a>(&'a self, path: &'a Path) -> &'a Path {
+        self.real_paths.get(path).map_or(path, PathBuf::as_path)
+    }
+
     /// What is known of `path`; a file that nobody looked at counts as missing.
     #[must_use]
     pub fn file(&self, path: &Path) -> FileFact {
@@ -122,4 +131,6 @@ pub enum FileFact {
     File(ImageFormat),
     /// A block device.
     BlockDevice,
+    /// None of these: a pipe, a socket, another device.
+    Special,
 }

@@ -69,6 +69,7 @@ pub fn preconditions(profile: &Profile, sources: &Sources, facts: &HostFacts) ->
     for (key, file) in std::iter::once(console).chain(serials) {
         findings.extend(file.as_ref().and_then(|path| log_file(&key, path, facts)));
     }
+    log_files_are_distinct(profile, facts, &mut findings);
     if let Some(path) = &profile.firmware.vars_template {
         findings.extend(needed("firmware.vars_template", path, facts));
     }
@@ -295,6 +296,10 @@ fn needed(key: &str, path: &Path, facts: &HostFacts) -> Option<Finding> {
         FileFact::Directory => {
             Some(Finding::error(at, format!("{path_text} is a directory")).with_help("name a file"))
         }
+        FileFact::Special => Some(
+            Finding::error(at, format!("{path_text} is neither a file nor a block device"))
+                .with_help("name a file"),
+        ),
         FileFact::Unreadable(reason) => Some(
             Finding::host(at, format!("{path_text}: {reason}"))
                 .with_help("let this user read and write it, or run as another user"),
@@ -315,11 +320,51 @@ fn log_file(key: &str, path: &Path, facts: &HostFacts) -> Option<Finding> {
             (facts.file(parent) != FileFact::Directory)
                 .then(|| finding.with_help("create the directory, or correct the path"))
         }
-        FileFact::BlockDevice => {
-            let message = format!("{} is a block device", path.display());
-            Some(Finding::error(at, message).with_help("name a file"))
+        FileFact::BlockDevice | FileFact::Special => {
+            let message = format!("{} is not a file", path.display());
+            let help = "name a file, or one to be created; for none, leave it out";
+            Some(Finding::error(at, message).with_help(help))
         }
         _ => needed(key, path, facts),
+    }
+}
+
+/// Two that write to one file would destroy what is in it.
+fn log_files_are_distinct(profile: &Profile, facts: &HostFacts, findings: &mut Vec<Finding>) {
+    let disks = profile.disks.iter();
+    let disks = disks.map(|disk| (format!("disks[{}]", disk.index), disk.path.as_path()));
+    let cdroms = profile.cdroms.iter().enumerate();
+    let cdroms = cdroms.map(|(index, path)| (format!("cdroms[{index}]"), path.as_path()));
+    let kernel = profile.kernel.iter().flat_map(|kernel| {
+        let initrd = kernel.initrd.as_deref().map(|path| ("kernel.initrd".to_owned(), path));
+        [Some(("kernel.path".to_owned(), kernel.path.as_path())), initrd].into_iter().flatten()
+    });
+    let mut taken: Vec<(String, &Path)> = disks.chain(cdroms).chain(kernel).collect();
+    let serials = profile.serials.iter().enumerate();
+    let serials =
+        serials.map(|(index, serial)| (format!("serials.{index}"), serial.file.as_deref()));
+    let console = ("console".to_owned(), profile.console.file.as_deref());
+    for (section, path) in std::iter::once(console).chain(serials) {
+        let Some(path) = path else { continue };
+        let mut error = |message: String, help| {
+            let at = At::Key(Key::from(format!("{section}.file")));
+            findings.push(Finding::error(at, message).with_help(help));
+        };
+        for (key, directory) in [("run_dir", &profile.run_dir), ("state_dir", &profile.state_dir)] {
+            if facts.real(path).parent() == Some(facts.real(directory)) {
+                let path = path.display();
+                error(
+                    format!("{path} is in `{key}`, where the program's own files are"),
+                    "write it to another directory",
+                );
+            }
+        }
+        let same = |other: &&(String, &Path)| facts.real(other.1) == facts.real(path);
+        if let Some((other, _)) = taken.iter().find(same) {
+            let message = format!("{} is that of `{other}` as well", path.display());
+            error(message, "give each a file of its own");
+        }
+        taken.push((Key::from(section.as_str()).to_string(), path));
     }
 }
 

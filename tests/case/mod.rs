@@ -169,6 +169,8 @@ pub(crate) struct Facts {
     swtpm: Missing,
     /// Files that the profile names, and their directories.
     pub(crate) files: BTreeMap<PathBuf, Fact>,
+    /// Those of its paths that are other ones.
+    real_paths: BTreeMap<PathBuf, PathBuf>,
     /// Password files that cannot be used, and why.
     bad_password_files: BTreeMap<PathBuf, String>,
     /// Sums of files; not given: what the profile expects.
@@ -224,6 +226,7 @@ pub(crate) enum Fact {
     Missing,
     Directory,
     BlockDevice,
+    Special,
     Unreadable(String),
     Raw,
     Qcow2,
@@ -267,6 +270,7 @@ impl From<Fact> for FileFact {
             Fact::Missing => Self::Missing,
             Fact::Directory => Self::Directory,
             Fact::BlockDevice => Self::BlockDevice,
+            Fact::Special => Self::Special,
             Fact::Unreadable(reason) => Self::Unreadable(reason),
             Fact::Raw => Self::File(ImageFormat::Raw),
             Fact::Qcow2 => Self::File(ImageFormat::Qcow2),
@@ -331,6 +335,7 @@ impl Facts {
             disk_bytes: self.disk_bytes.clone(),
             overlays: BTreeMap::new(),
             files,
+            real_paths: self.real_paths.clone(),
             bad_password_files: self.bad_password_files.clone(),
             interfaces: self
                 .interfaces

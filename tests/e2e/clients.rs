@@ -68,7 +68,7 @@ impl Machine {
     /// `ipmitool … sol activate`, on a terminal; it is up.
     #[track_caller]
     pub(crate) fn sol(&self) -> Terminal {
-        sol_at(self.port())
+        sol_at(self.port(), &[])
     }
 
     /// `ipmiconsole`, on a terminal; it is up.
@@ -83,10 +83,11 @@ impl Machine {
     }
 }
 
+/// The same at a port of this host, with further flags.
 #[track_caller]
-pub(crate) fn sol_at(port: u16) -> Terminal {
+pub(crate) fn sol_at(port: u16, flags: &[&str]) -> Terminal {
     let mut command = ipmitool_at(port, ADMIN);
-    command.args(["sol", "activate"]);
+    command.args(flags).args(["sol", "activate"]);
     let mut terminal = Terminal::open(&command);
     terminal.expect(SOL_READY);
     terminal

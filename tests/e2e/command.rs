@@ -49,15 +49,20 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
 
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Output {
+    run_within(LIMIT, command)
+}
+
+/// The same of one that takes its time.
+pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Output {
     let line = line(command);
     let start = Instant::now();
     let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = child.id();
     let (sender, result) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = result.recv_timeout(LIMIT) else {
+    let Ok(output) = result.recv_timeout(limit) else {
         processes::signal(pid, Signal::SIGKILL);
-        panic!("{line}\nstill runs after {LIMIT:?}");
+        panic!("{line}\nstill runs after {limit:?}");
     };
     let output = output.unwrap();
     Output {

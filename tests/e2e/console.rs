@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +30,18 @@ impl Machine {
         let mut terminal = Terminal::open(&self.ctl_console(words));
         terminal.expect("[console of the machine; ~. leaves, ~? helps]\r\n");
         terminal
+    }
+
+    /// Whether the console's history has this.
+    fn console_shows(&self, text: &str) -> bool {
+        let mut history = self.ctl_console(&["--history"]);
+        let mut reader = history.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut buffer = [0; 65536];
+        // What there is comes at once.
+        let len = reader.stdout.take().unwrap().read(&mut buffer).unwrap();
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+        String::from_utf8_lossy(&buffer[..len]).contains(text)
     }
 
     #[track_caller]
@@ -96,7 +108,7 @@ fn a_stopped_viewer_holds_up_neither_the_guest_nor_the_others() {
     let following = fs::File::create(&follower).unwrap();
     let mut reader = machine
         .ctl_console(&["--read-only"])
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .stdout(following)
         .spawn()
         .unwrap();
@@ -165,6 +177,102 @@ fn ctl_console_types_sends_a_break_and_leaves() {
     console.press("\r~.");
     assert_eq!(console.end(), 0);
     assert!(!console.transcript().contains("nobody"));
+}
+
+#[test]
+fn a_killed_ctl_console_leaves_the_terminal_as_it_was() {
+    let machine = Setup::bare().start();
+    let console = machine.ctl_console(&[]);
+    let words = [console.get_program()].into_iter().chain(console.get_args());
+    let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    // The shell stays, whatever ends the console, and says how it finds the terminal.
+    let line = format!(
+        "ulimit -c 0; trap : HUP INT QUIT TERM; stty -g; {}; echo; stty -g; echo \"[end]\"",
+        shlex::try_join(words).unwrap()
+    );
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        let mut terminal = Terminal::open(Command::new("sh").args(["-c", &line]));
+        let before = terminal.expect("[console of the machine; ~. leaves, ~? helps]\r\n");
+        let shell = processes::children(terminal.id())[0];
+        let program = processes::children(shell)[0];
+        processes::signal(program, signal);
+        let after = terminal.expect("[end]\r\n");
+        let after = after.trim_end().rsplit_once("\r\n").unwrap().1;
+        assert_eq!(after, before.trim_end(), "after {signal}");
+    }
+}
+
+#[test]
+fn ctl_console_is_left_whatever_the_program_does() {
+    let machine = Setup::bare().start();
+    let mut console = machine.console(&[]);
+    machine.signal(Signal::SIGSTOP);
+    // More than waits anywhere for a program that takes nothing.
+    let line = format!("{}\r", "x".repeat(1000));
+    for _ in 0..1000 {
+        console.press(&line);
+    }
+    console.press("~.");
+    assert_eq!(console.end(), 0);
+    machine.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn ctl_console_ends_when_nobody_reads_it() {
+    let machine = Setup::bare().start();
+    machine.power("on");
+    // Then it has no more to say.
+    wait_until("the firmware's end", SOON, || machine.console_shows("No bootable device."));
+    let mut command = machine.ctl_console(&["--history"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut reader = command.spawn().unwrap();
+    reader.stdout.take().unwrap().read_exact(&mut [0; 16]).unwrap();
+    // The pipe is closed now.
+    let status = wait_for("its end", SOON, || reader.try_wait().unwrap());
+    let mut complaint = String::new();
+    reader.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert_eq!((status.code(), &complaint[..]), (Some(0), ""));
+}
+
+#[test]
+fn ctl_console_says_why_it_cannot_show() {
+    let machine = Setup::bare().start();
+    machine.power("on");
+    wait_until("the firmware's end", SOON, || machine.console_shows("No bootable device."));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = machine
+        .ctl_console(&["--history"])
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(complaint, "error: standard output: No space left on device (os error 28)\n");
+}
+
+#[test]
+fn those_who_come_and_go_leave_nothing_behind() {
+    let machine = Setup::bare().start();
+    machine.power("on");
+    let qemu = machine.wait_on();
+    // It reads nothing any more, and says nothing.
+    processes::signal(qemu, Signal::SIGSTOP);
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", machine.pid())).unwrap().count();
+    let before = descriptors();
+    for round in 0..1200 {
+        let mut stream = UnixStream::connect(machine.run_dir.join("console.sock")).unwrap();
+        stream.write_all(&[b'k'; 100]).unwrap();
+        if round % 2 == 0 {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+    }
+    wait_until("all descriptors are closed", SOON, || descriptors() <= before);
+    processes::signal(qemu, Signal::SIGCONT);
+    machine.power_is("on");
 }
 
 #[test]

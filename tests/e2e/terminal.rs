@@ -80,16 +80,25 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn expect_within(&mut self, limit: Duration, text: &str) -> String {
         let what = format!("`{}` on the terminal", text.escape_debug());
-        let (before, end) = wait_for(&what, limit, || {
+        // Before this, the text does not begin.
+        let mut from = self.seen;
+        let at = wait_for(&what, limit, || {
             let ended = self.reader.is_finished();
-            let new = self.shown(self.seen);
+            let new = self.shown(from);
             let at = new.windows(text.len()).position(|window| window == text.as_bytes());
             assert!(at.is_some() || !ended, "the terminal's program has ended; {what} never came");
-            let at = at?;
-            Some((String::from_utf8_lossy(&new[..at]).into_owned(), self.seen + at + text.len()))
+            let start = from;
+            from += (new.len() + 1).saturating_sub(text.len());
+            Some(start + at?)
         });
-        self.seen = end;
-        before
+        let before = self.transcript.lock().unwrap()[self.seen..at].to_vec();
+        self.seen = at + text.len();
+        String::from_utf8_lossy(&before).into_owned()
+    }
+
+    /// All that was shown since what was last waited for.
+    pub(crate) fn rest(&self) -> Vec<u8> {
+        self.shown(self.seen)
     }
 
     /// Presses keys.

@@ -63,12 +63,7 @@ fn sol_is_for_those_who_have_payload_access() {
     assert_eq!(ask(&mut rig, 0x48, &activate).0, 0xD4);
     assert!(rig.bmc.poll_save().is_some());
     assert_eq!(ask(&mut rig, 0x4C, &[1, 2, 2, 0, 0, 0]).0, 0);
-    assert_eq!(ask(&mut rig, 0x55, &[1, 1, 1]).0, 0x83, "not active");
     assert_eq!(ask(&mut rig, 0x48, &activate).0, 0);
-    assert_eq!(ask(&mut rig, 0x55, &[1, 1, 1]).0, 0, "is encrypted");
-    assert_eq!(ask(&mut rig, 0x55, &[1, 1, 0]).0, 0x81, "and stays so");
-    assert_eq!(ask(&mut rig, 0x55, &[1, 1, 2]).0, 0x80);
-    assert_eq!(ask(&mut rig, 0x55, &[0, 1, 0]).0, 0x80);
     assert_eq!(ask(&mut rig, 0x4C, &[1, 0x80 | 2, 2, 0, 0, 0]).0, 0xCC);
     assert_eq!(ask(&mut rig, 0x4C, &[0x0F, 2, 2, 0, 0, 0]).0, 0xCC);
     assert_eq!(ask(&mut rig, 0x4C, &[1, 2, 2]).0, 0xC7);

@@ -22,6 +22,8 @@ use crate::vector_engine;
 
 pub const GUID: [u8; 16] = *b"0123456789abcdef";
 pub const CONSOLE_ID: u32 = 0xA0A2_A3A4;
+/// Flag beside the payload type.
+const ENCRYPTED: u8 = 0x80;
 const CONSOLE_RANDOM: [u8; 16] = [0x5A; 16];
 
 /// Passwords are the names with `-secret` behind them.
@@ -401,10 +403,19 @@ impl Session {
     }
 
     pub fn seal_as(&self, sequence: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
-        let encrypted = self.suite.algorithms()[2] != 0;
+        self.seal_with(self.suite.flags(), sequence, payload_type, payload)
+    }
+
+    /// A datagram that is not encrypted, whatever the suite, and authenticated as the suite has it.
+    pub fn seal_in_the_clear(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        self.sequence += 1;
+        self.seal_with(self.suite.flags() & !ENCRYPTED, self.sequence, payload_type, payload)
+    }
+
+    fn seal_with(&self, flags: u8, sequence: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
         let (iv, plain) =
-            if encrypted { self.encrypt(payload) } else { (vec![], payload.to_vec()) };
-        let mut out = vec![6, 0, 0xFF, 7, 6, self.suite.flags() | payload_type];
+            if flags & ENCRYPTED != 0 { self.encrypt(payload) } else { (vec![], payload.to_vec()) };
+        let mut out = vec![6, 0, 0xFF, 7, 6, flags | payload_type];
         out.extend(self.managed_id.to_le_bytes());
         out.extend(sequence.to_le_bytes());
         out.extend(u16::try_from(iv.len() + plain.len()).unwrap().to_le_bytes());
@@ -450,8 +461,17 @@ impl Session {
 
     /// Checks and decrypts a datagram from the BMC: payload type and payload.
     pub fn unseal(&mut self, datagram: &[u8]) -> (u8, Vec<u8>) {
+        self.unseal_with(self.suite.flags(), datagram)
+    }
+
+    /// The same of one that is not encrypted, whatever the suite.
+    pub fn unseal_in_the_clear(&mut self, datagram: &[u8]) -> (u8, Vec<u8>) {
+        self.unseal_with(self.suite.flags() & !ENCRYPTED, datagram)
+    }
+
+    fn unseal_with(&mut self, flags: u8, datagram: &[u8]) -> (u8, Vec<u8>) {
         assert_eq!(datagram[..5], [6, 0, 0xFF, 7, 6]);
-        assert_eq!(datagram[5] & 0xC0, self.suite.flags(), "protected as the suite has it");
+        assert_eq!(datagram[5] & 0xC0, flags, "how it is protected");
         assert_eq!(datagram[6..10], CONSOLE_ID.to_le_bytes());
         let sequence = u32::from_le_bytes(datagram[10..14].try_into().unwrap());
         assert_eq!(sequence, self.last_received + 1, "1, 2, 3, … without a gap");
@@ -464,7 +484,7 @@ impl Session {
             assert_eq!((datagram.len() - 4 - code.len()) % 4, 0);
             assert_eq!(code, self.auth_code(&covered[4..]));
         }
-        if self.suite.algorithms()[2] == 0 {
+        if flags & ENCRYPTED == 0 {
             return (datagram[5] & 0x3F, datagram[16..16 + len].to_vec());
         }
         let iv: [u8; 16] = datagram[16..32].try_into().unwrap();

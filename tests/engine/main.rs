@@ -16,6 +16,7 @@ mod robustness;
 mod sensors;
 mod setup;
 mod sol_config;
+mod sol_encryption;
 mod storage;
 mod story;
 mod suites;
@@ -379,6 +380,9 @@ fn sol_both_ways_in_a_session() {
     session.command(&mut rig, APP, 0x3B, &[4]);
     let (code, data) = session.command(&mut rig, APP, 0x48, &[1, 1, 0xC6, 0, 0, 0]);
     assert_eq!((code, data.len()), (0, 12), "exactly, or FreeIPMI and ipmitool give up");
+    let size = |at: usize| u16::from_le_bytes([data[at], data[at + 1]]);
+    assert_eq!(size(4), 255, "with a header beside it, as ipmitool and pyghmi take it: 259");
+    assert_eq!(size(6), 259);
     assert_eq!(u16::from_le_bytes([data[8], data[9]]), 6231, "the port that clients see");
     let watch = Watch::Begin { activation: 1, replay: false };
     assert_eq!(rig.requests(), [Request::Watch(watch)]);
@@ -440,11 +444,12 @@ fn a_dead_console_loses_sol_with_its_session() {
 }
 
 #[test]
-fn sol_needs_encryption_and_a_known_instance() {
+fn sol_needs_authentication_and_a_known_instance() {
     let mut rig = Rig::new();
     let mut session = admin(&mut rig);
     session.command(&mut rig, APP, 0x3B, &[4]);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, 0x00, 0, 0, 0]).0, 0x84);
+    assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, 0x80, 0, 0, 0]).0, 0x84);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 2, 0xC0, 0, 0, 0]).0, 0xCC);
     assert_eq!(session.command(&mut rig, APP, 0x48, &[2, 1, 0xC0, 0, 0, 0]).0, 0xCC);
 }

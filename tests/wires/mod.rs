@@ -57,6 +57,7 @@ pub(crate) fn nic(interface: &str, wiring: &str) -> NicPlan {
         uefi_secure: None,
         swtpm: None,
         files: Default::default(),
+        real_paths: Default::default(),
         sha256: Default::default(),
         disk_bytes: Default::default(),
         overlays: Default::default(),

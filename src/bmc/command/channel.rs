@@ -6,6 +6,7 @@ use crate::bmc::command::users::{change, user_id};
 use crate::bmc::command::{
     ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, PRESENT_CHANNEL, USER, exactly,
 };
+use crate::bmc::session::Protection;
 use crate::bmc::store::channel::Access;
 use crate::value::BmcKey;
 use crate::wire::code::{CompletionCode, NetFn, PayloadType, Privilege};
@@ -17,7 +18,7 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::reads(NetFn::APP, 0x42, USER, "22.24", "Get Channel Info", get_info),
     Entry::acts(NetFn::APP, 0x4C, ADMINISTRATOR, "24.6", "Set User Payload Access", set_user_payload_access),
     Entry::reads(NetFn::APP, 0x4D, OPERATOR, "24.7", "Get User Payload Access", get_user_payload_access),
-    Entry::reads(NetFn::APP, 0x55, USER, "24.3", "Suspend/Resume Payload Encryption", suspend_or_resume_encryption).over_lan(),
+    Entry::acts(NetFn::APP, 0x55, USER, "24.3", "Suspend/Resume Payload Encryption", suspend_or_resume_encryption).over_lan(),
     Entry::acts(NetFn::APP, 0x56, ADMINISTRATOR, "22.25", "Set Channel Security Keys", set_security_keys).secret(),
 ];
 
@@ -175,14 +176,14 @@ pub(super) fn get_user_payload_access(
     Ok(vec![u8::from(sol) << 1, 0, 0, 0])
 }
 
-/// Suspend/Resume Payload Encryption (section 24.3). SOL is encrypted as the session is, from
-/// beginning to end.
+/// Suspend/Resume Payload Encryption (section 24.3).
 pub(super) fn suspend_or_resume_encryption(
     context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     const NOT_FOR_THIS_PAYLOAD: CompletionCode = CompletionCode(0x80);
     const NOT_ALLOWED: CompletionCode = CompletionCode(0x81);
+    const NO_ENCRYPTION: CompletionCode = CompletionCode(0x82);
     const NOT_ACTIVE: CompletionCode = CompletionCode(0x83);
     let [payload_type, instance, operation] = exactly(data)?;
     match PayloadType(payload_type & 0x3F) {
@@ -190,17 +191,23 @@ pub(super) fn suspend_or_resume_encryption(
         PayloadType::IPMI => return Err(NOT_FOR_THIS_PAYLOAD),
         _ => return Err(CompletionCode::INVALID_FIELD),
     }
-    let session = context.session.as_ref().map(|(id, _)| *id);
-    if session.is_none() || context.core.sol.owner() != session {
+    let owner = context.core.sol.owner();
+    let Some((_, session)) = context.session.as_ref().filter(|(id, _)| owner == Some(*id)) else {
         return Err(NOT_ACTIVE);
+    };
+    if !matches!(&session.protection, Protection::V20(keys) if keys.encrypts()) {
+        return Err(NO_ENCRYPTION);
     }
-    match operation & 0x1F {
-        0 => Err(NOT_ALLOWED),
-        1 => Ok(Vec::new()),
+    let encrypted = match operation & 0x1F {
+        0 if context.core.store.sol.force_encryption => return Err(NOT_ALLOWED),
+        0 => false,
+        1 => true,
         // An initialization vector to renew is RC4's alone.
-        2 => Err(NOT_FOR_THIS_PAYLOAD),
-        _ => Err(CompletionCode::INVALID_FIELD),
-    }
+        2 => return Err(NOT_FOR_THIS_PAYLOAD),
+        _ => return Err(CompletionCode::INVALID_FIELD),
+    };
+    context.core.sol.encrypt(encrypted);
+    Ok(Vec::new())
 }
 
 /// Set Channel Security Keys (section 22.25).

@@ -2,7 +2,7 @@
 
 use crate::bmc::command::{Context, Entry, USER, exactly, lan_channel};
 use crate::bmc::session::{Open, Protection};
-use crate::bmc::sol::MAX_PAYLOAD;
+use crate::bmc::sol::{MAX_INBOUND, MAX_OUTBOUND};
 use crate::wire::code::{CompletionCode, NetFn, PayloadType};
 
 const INSTANCE: u8 = 1;
@@ -54,7 +54,6 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     let [payload_type, instance, auxiliary, _, _, _] = exactly(data)?;
     let (id, session) = admitted(context)?;
     is_sol_instance(payload_type, instance)?;
-    // Bits 7 and 6: with encryption, with authentication. Both are as the session has them.
     let Protection::V20(keys) = &session.protection else {
         return Err(CompletionCode::NOT_IN_PRESENT_STATE);
     };
@@ -67,13 +66,13 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     if context.core.sol.owner().is_some() {
         return Err(ALREADY);
     }
+    // Bits 7 and 6. It is authenticated as the session is, and never less.
     let (encrypted, authenticated) = (auxiliary & 0x80 != 0, auxiliary & 0x40 != 0);
     let sol = &context.core.store.sol;
-    if sol.force_encryption && !keys.encrypts() || sol.force_authentication && !keys.authenticates()
+    if sol.force_encryption && !(keys.encrypts() && encrypted)
+        || sol.force_authentication && !keys.authenticates()
+        || keys.authenticates() && !authenticated
     {
-        return Err(NEEDS_ENCRYPTION);
-    }
-    if keys.encrypts() && !encrypted || keys.authenticates() && !authenticated {
         return Err(NEEDS_ENCRYPTION);
     }
     if encrypted && !keys.encrypts() || authenticated && !keys.authenticates() {
@@ -81,9 +80,10 @@ pub(super) fn activate(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
     }
     let tuning = sol.tuning();
     context.core.sol.activate(context.now, id, tuning, context.core.sol_replay);
+    context.core.sol.encrypt(encrypted);
     let mut response = vec![0; 4];
-    response.extend(MAX_PAYLOAD.to_le_bytes());
-    response.extend(MAX_PAYLOAD.to_le_bytes());
+    response.extend(MAX_INBOUND.to_le_bytes());
+    response.extend(MAX_OUTBOUND.to_le_bytes());
     response.extend(context.core.advertised_port.to_le_bytes());
     response.extend([0xFF, 0xFF]);
     Ok(response)

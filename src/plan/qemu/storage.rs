@@ -77,7 +77,10 @@ impl QemuPlan {
         let found = match fact {
             FileFact::File(found) => Some(*found),
             FileFact::BlockDevice => Some(ImageFormat::Raw),
-            FileFact::Missing | FileFact::Directory | FileFact::Unreadable(_) => None,
+            FileFact::Missing
+            | FileFact::Directory
+            | FileFact::Special
+            | FileFact::Unreadable(_) => None,
         };
         let bytes = disk.size.map(|size| size.bytes());
         let Some(overlay) = disk.overlay else {

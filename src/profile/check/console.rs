@@ -10,12 +10,7 @@ use crate::profile::sources::Key;
 const MOST_SERIALS: usize = 2;
 
 impl Check<'_> {
-    /// `directories`: those of the program's own files, with their keys.
-    pub(super) fn consoles(
-        &mut self,
-        document: &Document,
-        directories: [(&str, Option<&Path>); 2],
-    ) {
+    pub(super) fn consoles(&mut self, document: &Document) {
         let Console { history_kib, file, file_mib, file_count, .. } = &document.console;
         self.range("console.history_kib", *history_kib, 0, 65536);
         self.log_file("console", file.as_deref(), *file_mib, *file_count);
@@ -40,7 +35,6 @@ impl Check<'_> {
                 );
             }
         }
-        self.log_files_are_distinct(document, directories);
     }
 
     fn console_on_tcp(&mut self, document: &Document) {
@@ -81,50 +75,6 @@ impl Check<'_> {
                 let message = format!("`{named}` is set, and there is no `file`");
                 self.error(&key(name), message, "write `file = \"…\"`, or leave it out");
             }
-        }
-    }
-
-    /// Two that write to one file would destroy what is in it.
-    fn log_files_are_distinct(
-        &mut self,
-        document: &Document,
-        directories: [(&str, Option<&Path>); 2],
-    ) {
-        let disks = document.disks.iter().enumerate();
-        let disks = disks
-            .filter_map(|(index, disk)| Some((format!("disks[{index}]"), disk.path.as_deref()?)));
-        let cdroms = document.cdroms.iter().enumerate();
-        let cdroms = cdroms.filter_map(|(index, cdrom)| {
-            Some((format!("cdroms[{index}]"), cdrom.path.as_deref()?))
-        });
-        let kernel = document.kernel.iter().flat_map(|kernel| [&kernel.path, &kernel.initrd]);
-        let kernel = kernel.zip(["kernel.path", "kernel.initrd"]);
-        let kernel = kernel.filter_map(|(path, key)| Some((key.to_owned(), path.as_deref()?)));
-        let mut taken: Vec<(String, &Path)> = disks.chain(cdroms).chain(kernel).collect();
-        let consoles = [("console".to_owned(), document.console.file.as_deref())];
-        let serials = document.serials.iter().enumerate();
-        let serials =
-            serials.map(|(index, serial)| (format!("serials.{index}"), serial.file.as_deref()));
-        for (section, path) in consoles.into_iter().chain(serials) {
-            let Some(path) = path else { continue };
-            for (key, directory) in directories {
-                if directory.is_some_and(|directory| path.parent() == Some(directory)) {
-                    let message = format!(
-                        "{} is in `{key}`, where the program's own files are",
-                        path.display()
-                    );
-                    self.error(
-                        &format!("{section}.file"),
-                        message,
-                        "write it to another directory",
-                    );
-                }
-            }
-            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
-                let message = format!("{} is that of `{other}` as well", path.display());
-                self.error(&format!("{section}.file"), message, "give each a file of its own");
-            }
-            taken.push((Key::from(section.as_str()).to_string(), path));
         }
     }
 }

@@ -198,10 +198,7 @@ impl Check<'_> {
         if let Some(tpm) = &document.tpm {
             self.path("tpm.binary", &tpm.binary);
         }
-        self.consoles(
-            document,
-            [("run_dir", run_dir.as_deref()), ("state_dir", state_dir.as_deref())],
-        );
+        self.consoles(document);
         let vnc = self.vnc(document);
         let ipmi = self.ipmi(document);
 

@@ -48,7 +48,7 @@ fn a_machine_is_checked_when_it_is_built() {
         errors.into_owned()
     };
     // What `qemu-bmc check` says, all of it.
-    refused("machines.wrong", &["must be a whole number from 1 to", "did you mean `mode`?"]);
+    refused("machines.wrong", &["`machine.cpus` cannot be 0", "did you mean `mode`?"]);
     let errors =
         refused("machines.secret", &["machine node1: a `password` would be in the Nix store"]);
     assert!(!errors.contains("swordfish"), "{errors}");

@@ -2,6 +2,7 @@
 //! set is known, what they repeat is the same.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test")]
 
+#[path = "../nix/mod.rs"]
 mod nix;
 
 use std::path::{Path, PathBuf};

@@ -13,8 +13,6 @@ FROM ${RUST_IMAGE} AS builder
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# Cargo wants the files of all targets that Cargo.toml names, whatever it builds.
-COPY benches benches
 COPY scripts/build-release scripts/
 # What `qemu-bmc version` says: the checkout itself is not copied.
 ARG QEMU_BMC_COMMIT=""

@@ -61,7 +61,7 @@ in
       Entrypoint = ["qemu-bmc"];
       Cmd = ["run"];
       # Empty is unset, as in the Dockerfile.
-      Env = ["PATH=/bin"] ++ map (name: "${name}=") variables;
+      Env = ["PATH=/bin" "SERIAL_SOCK=/var/run/qemu/console.sock"] ++ map (name: "${name}=") variables;
       ExposedPorts = {
         "623/udp" = {};
         "5900/tcp" = {};
@@ -73,7 +73,7 @@ in
       StopSignal = "SIGTERM";
       Healthcheck = {
         Test = ["CMD" "qemu-bmc" "health"];
-        Interval = 10 * second;
+        Interval = 5 * second;
         Timeout = 5 * second;
         StartPeriod = 10 * second;
       };

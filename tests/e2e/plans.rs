@@ -51,7 +51,7 @@ fn the_real_qemu_takes_every_plan() {
         // QEMU may run as another user, and its program may be here.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let document = merge(&case.inputs).document;
-        if document.tpm.is_some() && facts::in_path("swtpm").is_none() {
+        if document.tpm.is_some() && facts::program(Path::new("swtpm")).is_none() {
             eprintln!("{}: not given to QEMU: swtpm is not installed", case.name);
             continue;
         }
@@ -184,7 +184,7 @@ impl Stand<'_> {
             ("password_file" | "k_g_file", _) => fs::write(&path, PASSWORD).unwrap(),
             ("binary", _) => {
                 let name = path.file_name().unwrap().to_str().unwrap();
-                let program = facts::in_path(name);
+                let program = facts::program(Path::new(name));
                 symlink(program.ok_or_else(|| format!("{name} is not installed"))?, &path).unwrap();
             }
             // QEMU wants both halves of the firmware to fill flash chips.

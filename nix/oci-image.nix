@@ -61,7 +61,7 @@ in
       Entrypoint = ["qemu-bmc"];
       Cmd = ["run"];
       # Empty is unset, as in the Dockerfile.
-      Env = ["PATH=/bin" "SERIAL_SOCK=/var/run/qemu/console.sock"] ++ map (name: "${name}=") variables;
+      Env = ["PATH=/bin"] ++ map (name: "${name}=") variables ++ ["SERIAL_SOCK=/var/run/qemu/console.sock"];
       ExposedPorts = {
         "623/udp" = {};
         "5900/tcp" = {};

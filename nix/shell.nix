@@ -1,8 +1,12 @@
-# Toolchain, and every tool that the tests use (on Debian: `scripts/setup test`).
+# Toolchain, and every tool that the tests use (on Debian: `scripts/setup test` and `container`).
 {
   bash,
   cargo-deny,
   clippy,
+  debootstrap,
+  docker,
+  docker-compose,
+  ethtool,
   fish,
   freeipmi,
   git,
@@ -10,6 +14,7 @@
   iproute2,
   ipmitool,
   ipmiutil,
+  iptables,
   mandoc,
   mkShell,
   nix,
@@ -19,6 +24,7 @@
   qemu,
   qemu-bmc,
   rustfmt,
+  slirp4netns,
   socat,
   swtpm,
   tcpdump,
@@ -31,6 +37,10 @@ mkShell {
     bash
     cargo-deny
     clippy
+    debootstrap
+    docker
+    docker-compose
+    ethtool
     fish
     freeipmi
     git
@@ -38,6 +48,7 @@ mkShell {
     iproute2
     ipmitool
     ipmiutil
+    iptables
     mandoc
     nix
     openipmi
@@ -45,6 +56,7 @@ mkShell {
     (python3.withPackages (packages: [packages.jsonschema]))
     qemu
     rustfmt
+    slirp4netns
     socat
     swtpm
     tcpdump

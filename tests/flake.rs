@@ -76,10 +76,14 @@ fn the_module_makes_a_unit_of_each_machine() {
 }
 
 /// The commands that the tests need (`scripts/setup test`), and the package of nixpkgs that each is in.
-const TOOLS: [(&str, &str); 23] = [
+const TOOLS: [(&str, &str); 30] = [
     ("bash", "bash"),
     ("cc", "qemu-bmc"),
     ("col", "util-linux"),
+    ("debootstrap", "debootstrap"),
+    ("docker", "docker"),
+    ("docker-compose", "docker-compose"),
+    ("ethtool", "ethtool"),
     ("fish", "fish"),
     ("ip", "iproute2"),
     ("ipmi-chassis", "freeipmi"),
@@ -87,6 +91,7 @@ const TOOLS: [(&str, &str); 23] = [
     ("ipmidetectd", "freeipmi"),
     ("ipmitool", "ipmitool"),
     ("ipmiutil", "ipmiutil"),
+    ("iptables", "iptables"),
     ("make", "gnumake"),
     ("mandoc", "mandoc"),
     ("nix", "nix"),
@@ -96,9 +101,11 @@ const TOOLS: [(&str, &str); 23] = [
     ("qemu-img", "qemu"),
     ("qemu-system-x86_64", "qemu"),
     ("setsid", "util-linux"),
+    ("slirp4netns", "slirp4netns"),
     ("socat", "socat"),
     ("swtpm", "swtpm"),
     ("tcpdump", "tcpdump"),
+    ("unshare", "util-linux"),
     ("zsh", "zsh"),
 ];
 

@@ -17,7 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use qemu_bmc::host::netlink::Netlink;
 use qemu_bmc::host::tap::Tap;
-use qemu_bmc::host::wiring::Wirer;
+use qemu_bmc::host::wiring::{FOLDER, Wirer};
 use qemu_bmc::machine::wires::Link;
 use qemu_bmc::plan::NicPlan;
 use qemu_bmc::profile::document::Wiring;
@@ -226,6 +226,7 @@ fn everything_is_put_back() {
             settle();
             let before = everything();
             let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join(FOLDER)).unwrap();
             let nic = nic("eth2", wiring.word());
             let wire = async || {
                 let (netlink, _events) = Netlink::connect().unwrap();
@@ -260,7 +261,7 @@ fn everything_is_put_back() {
             drop((wirer, tap));
             settle();
             assert_eq!(everything(), before);
-            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
+            assert_eq!(std::fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), 0, "no file is left");
         });
     }
 }

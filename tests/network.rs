@@ -261,7 +261,11 @@ fn everything_is_put_back() {
             drop((wirer, tap));
             settle();
             assert_eq!(everything(), before);
-            assert_eq!(std::fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), 0, "no file is left");
+            assert_eq!(
+                std::fs::read_dir(dir.path().join(FOLDER)).unwrap().count(),
+                0,
+                "no file is left"
+            );
         });
     }
 }

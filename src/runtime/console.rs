@@ -267,6 +267,8 @@ impl Console {
             let chunk = self.hub.take(watching.viewer, MOST_FOR_SOL);
             if let Some(chunk) = chunk.or_else(|| over.then(Chunk::default)) {
                 watching.waits = false;
+                // It has asked long ago if the port was silent: its time to take more begins now.
+                self.pace.handle_taken(host::now());
                 let _ = sol.send(ForSol { activation: watching.activation, chunk });
             }
         }

@@ -17,8 +17,8 @@ use crate::wire::sol::{Inbound, OutboundHeader, operation, status};
 /// Largest payload to the console: 4 header bytes and 255 characters, the most that the
 /// accepted-character count can tell.
 pub(super) const MAX_OUTBOUND: u16 = 259;
-/// Largest payload from the console, as it is told. ipmitool and pyghmi take it for a count of
-/// characters and send the header beside; pyghmi would never miss those that cannot be counted.
+/// Largest payload from the console, as it is told. pyghmi takes it for a count of characters, sends the
+/// header beside, and would never miss those that cannot be counted.
 pub(super) const MAX_INBOUND: u16 = 255;
 const MAX_CHARACTERS: usize = 255;
 /// How long an acknowledgement waits for the serial port to take the characters, before they are

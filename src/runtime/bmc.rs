@@ -173,7 +173,7 @@ impl Serving {
                     let _ = self.machine.send(machine::Input::CycleInterval(interval));
                 }
                 Request::Break => {
-                    let _ = self.machine.send(machine::Input::Break);
+                    let _ = self.console.send_break(&self.machine);
                 }
                 Request::Console(characters) => {
                     if self.console.keys.try_send(characters).is_err() {

@@ -20,6 +20,7 @@ use tracing::error;
 use crate::bmc::event::Watch;
 use crate::console::{Chunk, From, Hub, Pace, Reading, Viewer};
 use crate::host::{self, process};
+use crate::runtime::machine;
 
 /// What was typed, in pieces, that may wait for the guest to read its serial port.
 const KEYS: usize = 256;
@@ -48,6 +49,8 @@ pub(super) enum Input {
     /// What was typed and has not gone out yet is to be dropped: at somebody's wish, or because the
     /// machine was reset, which clears a UART's FIFO.
     Flush,
+    /// What is typed goes out again when this has ended.
+    Hold(oneshot::Receiver<()>),
     /// No process will come any more: answer when the last one has said all.
     Finish(oneshot::Sender<()>),
     /// Answer when all viewers have seen all and have gone.
@@ -76,6 +79,14 @@ impl Port {
         let (reply, viewer) = oneshot::channel();
         self.inbox.send(Input::Join(from, reply)).ok()?;
         Some(Watcher { viewer: viewer.await.ok()?, inbox: self.inbox.clone() })
+    }
+
+    /// Sends a break, past what the guest has not read yet: it may never read it. What is typed from
+    /// now on comes after it.
+    pub(super) fn send_break(&self, machine: &mpsc::UnboundedSender<machine::Input>) -> Option<()> {
+        let (waiting, sent) = oneshot::channel();
+        self.inbox.send(Input::Hold(sent)).ok()?;
+        machine.send(machine::Input::Break(waiting)).ok()
     }
 }
 
@@ -158,6 +169,8 @@ async fn run(
 ) {
     let mut ports: VecDeque<OwnedReadHalf> = VecDeque::new();
     let mut writer: Option<OwnedWriteHalf> = None;
+    // A break is on its way.
+    let mut held: Option<oneshot::Receiver<()>> = None;
     // For the writer; the first bytes are on their way.
     let mut typed: Vec<u8> = Vec::new();
     let mut buffer = [0; MOST_READ];
@@ -180,15 +193,20 @@ async fn run(
                     Err(error) => error!(%error, "the serial port cannot be used"),
                 },
                 Some(Input::Flush) => drop_typed(&mut typed, &mut keys),
+                // QEMU takes breaks in order, so the last one decides.
+                Some(Input::Hold(sent)) => held = Some(sent),
                 Some(input) => console.handle(input),
                 None => return,
             },
             // Without a machine the line is dead, as on metal.
-            Some(pressed) = keys.recv(), if typed.is_empty() => {
+            () = ended(held.as_mut()), if held.is_some() => held = None,
+            Some(pressed) = keys.recv(), if typed.is_empty() && held.is_none() => {
                 typed = pressed;
                 write(&mut writer, &mut typed);
             }
-            () = writable(writer.as_ref()), if !typed.is_empty() => write(&mut writer, &mut typed),
+            () = writable(writer.as_ref()), if !typed.is_empty() && held.is_none() => {
+                write(&mut writer, &mut typed);
+            }
             read = read(ports.front_mut(), &mut buffer[..most]), if most > 0 => match read {
                 Ok(len @ 1..) => {
                     console.hub.push(&buffer[..len]);
@@ -245,7 +263,7 @@ impl Console {
             Input::Finish(reply) => self.finish = Some(reply),
             Input::Farewell(reply) => self.farewell = Some(reply),
             // `run` has its own way with these.
-            Input::Attach(_) | Input::Flush => {}
+            Input::Attach(_) | Input::Flush | Input::Hold(_) => {}
         }
     }
 
@@ -297,6 +315,13 @@ async fn read(port: Option<&mut OwnedReadHalf>, buffer: &mut [u8]) -> io::Result
     match port {
         Some(port) => port.read(buffer).await,
         None => pending().await,
+    }
+}
+
+async fn ended(held: Option<&mut oneshot::Receiver<()>>) {
+    if let Some(held) = held {
+        // Without a word it ends, too.
+        let _ = held.await;
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn serve(listener: UnixListener, owners: Owners) {
 }
 
 async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attached>> {
-    let Owners { about, bmc, machine, network, .. } = owners;
+    let Owners { about, bmc, machine, network, console } = owners;
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = String::new();
@@ -97,7 +97,7 @@ async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attache
             attached = Some((if history { From::History } else { From::Now }, read_only));
             Some(Response::Accepted)
         }
-        Ok(Request::Break) => machine.send(machine::Input::Break).ok().map(|()| Response::Accepted),
+        Ok(Request::Break) => console.send_break(&machine).map(|()| Response::Accepted),
         Ok(Request::Status) => status(about, &bmc, &machine, &network).await.map(Response::Status),
         Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
         Ok(Request::Boot { device, always, uefi }) => boot(device, always, uefi, &bmc).await,

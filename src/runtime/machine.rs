@@ -46,8 +46,8 @@ pub(super) enum Input {
     Boot(Option<Override>),
     /// The time off within a power cycle has changed.
     CycleInterval(Duration),
-    /// Send a break on the serial port.
-    Break,
+    /// Send a break on the serial port. What comes with it is dropped when QEMU has it, or never will.
+    Break(oneshot::Sender<()>),
     /// What has become of a NIC.
     Nic(nics::Input),
     /// The program is to end.
@@ -84,6 +84,8 @@ struct Running {
     closed: bool,
     /// It was reaped.
     exit: Option<Exit>,
+    /// Who waits for a break to be with QEMU, in order.
+    breaks: VecDeque<oneshot::Sender<()>>,
     /// With the time when they came.
     last_lines: VecDeque<(std::time::Instant, String)>,
 }
@@ -211,10 +213,11 @@ impl Machine {
                 self.drive(|driver, effects| driver.handle_boot(boot, effects)).await;
             }
             Input::CycleInterval(interval) => self.driver.set_cycle_interval(interval),
-            Input::Break => {
+            Input::Break(waiting) => {
                 if let Some(running) = &mut self.running {
                     let id = CONSOLE_CHARDEV.to_owned();
                     running.qmp.send(Command::ChardevSendBreak { id });
+                    running.breaks.push_back(waiting);
                 }
             }
             Input::Nic(input) => {
@@ -278,6 +281,7 @@ impl Machine {
                 running.qmp.send(Command::QmpCapabilities);
             }
             Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
+                (Some(Command::ChardevSendBreak { .. }), Ok(_)) => drop(running.breaks.pop_front()),
                 (Some(Command::QmpCapabilities), Ok(_)) => {
                     if let Some(running) = self.running_with(number) {
                         running.ready = true;
@@ -290,7 +294,12 @@ impl Machine {
                     self.drive(|driver, effects| driver.handle_monitor_ready(host::now(), effects))
                         .await;
                 }
-                (Some(command), Err(reason)) => warn!(?command, reason, "QEMU refuses"),
+                (Some(command), Err(reason)) => {
+                    warn!(?command, reason, "QEMU refuses");
+                    if matches!(command, Command::ChardevSendBreak { .. }) {
+                        running.breaks.pop_front();
+                    }
+                }
                 _ => {}
             },
             Some(Message::Event(event)) => {
@@ -403,6 +412,7 @@ impl Machine {
             ready: false,
             closed: false,
             exit: None,
+            breaks: VecDeque::new(),
             last_lines: VecDeque::new(),
         });
         Ok(())

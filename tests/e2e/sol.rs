@@ -163,7 +163,8 @@ fn lines_to_paste() -> Vec<String> {
     (1..=1640).map(|line| format!("{line:-<62}")).collect()
 }
 
-const PASTE: &str = "stty -echo; echo ready; cat > /tmp/pasted; stty echo";
+/// Without the terminal's own XOFF and XON in what it shows.
+const PASTE: &str = "stty -echo -ixoff; echo ready; cat > /tmp/pasted; stty echo";
 /// Before it, what is pasted would be shown, and be too much for a terminal that nobody reads.
 const PASTE_BEGINS: &str = "\r\nready\r\n";
 

@@ -109,6 +109,9 @@ impl Core {
         self.changed = true;
         let before = self.store.sel.len();
         let id = self.store.sel.add(entry, time_s);
+        if let Some(entry) = self.store.sel.get(id).and_then(|(entry, _)| entry.try_into().ok()) {
+            self.messages.offer(entry);
+        }
         let passes = |len| before < len && self.store.sel.len() >= len;
         // The notice itself takes the last place.
         if passes(CAPACITY - 1) {
@@ -139,13 +142,18 @@ impl Core {
             self.sensors.watchdog = state;
         }
         let is_off = self.store.device.sel_disabled;
-        if is_off || !enables.events || !enables.scanning || enabled & state == 0 {
+        if !enables.events || !enables.scanning || enabled & state == 0 {
             return None;
         }
         let sensor = self.sensors.get(number)?;
         let direction = if deasserted { DEASSERTION } else { 0 };
         let message = [EVENT_FORMAT, sensor.sensor_type, number, direction | sensor.event_type];
-        Some(self.log_record(now, system_event(GENERATOR, message, data)))
+        let event = system_event(GENERATOR, message, data);
+        if is_off {
+            self.messages.offer(event);
+            return None;
+        }
+        Some(self.log_record(now, event))
     }
 
     /// The BMC has started, and knows the time.

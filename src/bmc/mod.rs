@@ -13,8 +13,10 @@ mod command;
 mod config;
 mod crypto;
 mod differences;
+mod dispatch;
 pub mod event;
 mod handshake;
+mod in_band;
 mod log;
 mod packet;
 mod sel_text;
@@ -39,16 +41,17 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
-use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
+use crate::bmc::command::Statistics;
 use crate::bmc::event::Request;
+use crate::bmc::in_band::{Messages, SystemInterface};
 use crate::bmc::sensors::Sensors;
-use crate::bmc::session::{Info, Open, Reply, Session, Stage, Table};
+use crate::bmc::session::{Info, Open, Session, Stage, Table};
 use crate::bmc::sol::Sol;
 use crate::bmc::store::chassis::Identify;
 use crate::bmc::store::{Clock, Fru, Store, Users};
 use crate::bmc::story::Story;
 use crate::bmc::v15::Challenges;
-use crate::bmc::words::{Bits, Hex};
+use crate::bmc::words::Bits;
 use crate::machine::boot::{BootTarget, Override};
 use crate::machine::{self, Origin, Power, Status};
 use crate::plan::{Identity, LanIdentity};
@@ -56,8 +59,6 @@ use crate::profile::document::Restore;
 use crate::value::BmcKey;
 use crate::wire::DecodeError;
 use crate::wire::code::{AuthType, CompletionCode, PayloadType, Privilege};
-use crate::wire::message;
-use crate::wire::session::V15;
 use crate::wire::sol::status;
 
 /// The address of the BMC as responder of a LAN message (v2.0 section 5.5).
@@ -112,6 +113,8 @@ struct Core {
     clock: Clock,
     identity: Identity,
     sensors: Sensors,
+    /// For the system interface.
+    messages: Messages,
     store: Store,
     /// The store has changed since it was saved.
     changed: bool,
@@ -151,6 +154,7 @@ impl Core {
 pub struct Bmc {
     core: Core,
     sessions: Table,
+    system_interface: Option<SystemInterface>,
     out: VecDeque<Transmit>,
     console_room: bool,
     dropped: u64,
@@ -215,12 +219,14 @@ impl Bmc {
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
                 sensors: Sensors::new(config.cpu_sockets, DEVICE_SUPPORT),
+                messages: Messages::default(),
                 identity: config.identity,
                 store,
                 changed: false,
                 requests: VecDeque::new(),
             },
             sessions: Table::default(),
+            system_interface: None,
             out: VecDeque::new(),
             console_room: true,
             dropped: 0,
@@ -455,104 +461,6 @@ impl Bmc {
         self.dropped
     }
 
-    /// A command in session `id`.
-    fn command(&mut self, now: Instant, id: u32, message: &[u8]) -> Result<(), Drop> {
-        let request = message::Request::decode(message)?;
-        if request.responder != BMC_ADDRESS {
-            return Err(Drop::NotForUs);
-        }
-        let session = self.sessions.get_mut(id).ok_or(Drop::NoSession)?;
-        let peer = session.peer;
-        let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
-        let mut after = After::Nothing;
-        let response = if let Some(response) = open.repeated(now, message) {
-            debug!(user = %open.user_name, from = %shown(peer), "repeated request, answered as before");
-            response
-        } else {
-            match Command::find(&request) {
-                Err(code) => {
-                    let (net_fn, number) = (request.net_fn.0, request.command);
-                    debug!(user = %open.user_name, from = %shown(peer), ?code, "command {net_fn:02x}h/{number:02x}h");
-                    respond(&request, Err(code))
-                }
-                Ok(command) => {
-                    let mut context = Context {
-                        now,
-                        core: &mut self.core,
-                        channel: LAN_CHANNEL,
-                        peer,
-                        session: Some((id, open)),
-                        after: After::Nothing,
-                    };
-                    let result = command.run(&mut context, request.data);
-                    after = context.after;
-                    let data = if command.is_secret(request.data) { &[] } else { request.data };
-                    let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
-                    let (data, name) = (Hex(data), command.name());
-                    let mut response = respond(&request, result.clone());
-                    if open.is_v15() && response.len() > V15::MAX_PAYLOAD {
-                        response = respond(&request, Err(CANNOT_RETURN_AS_MUCH));
-                    }
-                    if !command.has_effect() {
-                        debug!(user = %open.user_name, from = %shown(peer), %data, ?code, "{name}");
-                    } else {
-                        info!(user = %open.user_name, from = %shown(peer), %data, ?code, "{name}");
-                        open.reply = Some(Reply::new(now, message, &response));
-                    }
-                    response
-                }
-            }
-        };
-        if let Some(transmit) = self.seal(id, PayloadType::IPMI, &response) {
-            self.out.push_back(transmit);
-        }
-        match after {
-            After::Nothing => {}
-            After::Close(closing) => {
-                if closing != id {
-                    self.farewell(now, closing);
-                }
-                if let Some(session) = self.sessions.remove(closing) {
-                    self.ended(closing, &session, "closed");
-                }
-            }
-            After::EndSol => {
-                self.core.sol.owner().into_iter().for_each(|id| self.farewell(now, id))
-            }
-            After::EndSolOf(user) => {
-                let owner =
-                    self.core.sol.owner().filter(|id| self.sessions.of_user(user).contains(id));
-                owner.into_iter().for_each(|id| self.farewell(now, id));
-            }
-            After::CloseAllOf { user, but } => {
-                self.core.forget_challenges(user);
-                for id in self.sessions.of_user(user) {
-                    if Some(id) == but {
-                        continue;
-                    }
-                    self.farewell(now, id);
-                    if let Some(session) = self.sessions.remove(id) {
-                        self.ended(id, &session, "its user has lost the right to it");
-                    }
-                }
-            }
-            After::Reset { spared } => {
-                if let Some(owner) = self.core.sol.owner() {
-                    self.farewell(now, owner);
-                }
-                for (id, session) in self.sessions.take_all_but(now, spared) {
-                    self.ended(id, &session, "the BMC is reset");
-                }
-                self.core.challenges.clear();
-                self.core.store.boot.set_in_progress_by = None;
-                self.core.store.watchdog = Default::default();
-                self.core.store.channel.forget_volatile();
-                self.core.store.sol.volatile_bit_rate = None;
-            }
-        }
-        Ok(())
-    }
-
     /// Tells session `id`, which is about to be ended by somebody else, that it has SOL no more.
     fn farewell(&mut self, now: Instant, id: u32) {
         if self.core.sol.owner() != Some(id) {
@@ -579,13 +487,6 @@ impl Bmc {
 
     fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
         self.out.push_back(Transmit { to, datagram });
-    }
-}
-
-fn respond(request: &message::Request<'_>, result: Result<Vec<u8>, CompletionCode>) -> Vec<u8> {
-    match result {
-        Ok(data) => request.respond(CompletionCode::OK, &data),
-        Err(code) => request.respond(code, &[]),
     }
 }
 

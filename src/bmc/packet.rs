@@ -6,11 +6,12 @@ use std::time::Instant;
 use rand_core::Rng;
 use tracing::debug;
 
-use crate::bmc::command::{After, Command, Context, LAN_CHANNEL};
+use crate::bmc::command::{After, Asked, Command, Context, Source};
+use crate::bmc::dispatch::respond;
 use crate::bmc::event::Request;
 use crate::bmc::session::Protection;
 use crate::bmc::words::{Bits, Hex};
-use crate::bmc::{BMC_ADDRESS, Bmc, Drop, Transmit, respond, shown, v15};
+use crate::bmc::{BMC_ADDRESS, Bmc, Drop, Transmit, shown, v15};
 use crate::wire::code::{CompletionCode, PayloadType, RakpStatus};
 use crate::wire::message;
 use crate::wire::rmcp::{self, Datagram};
@@ -109,15 +110,14 @@ impl Bmc {
             return Err(Drop::NotForUs);
         }
         let sets_up = framing == Framing::V15 && !self.core.v15.is_empty();
-        let command = Command::find(&request)
+        let command = Command::find(&Asked::from(&request))
             .ok()
             .filter(|command| command.is_for_anyone() || sets_up && command.sets_up_v15_session());
         let command = command.ok_or(Drop::NotBeforeLogin)?;
         let mut context = Context {
             now,
             core: &mut self.core,
-            channel: LAN_CHANNEL,
-            peer: from,
+            source: Source::Lan(from),
             session: None,
             after: After::Nothing,
         };

@@ -22,12 +22,16 @@ use crate::host::tap::{self, Tap};
 use crate::host::{dirs, environment};
 use crate::machine::boot::BootOrder;
 use crate::plan::qemu::{
-    CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SERIAL_FDS, SWTPM_FD, Swtpm, TPM_FD, USER_QMP_FD,
+    CreateDisk, FIRST_TAP_FD, HandedFile, QMP_FD, SERIAL_FDS, SWTPM_FD, SYSTEM_INTERFACE_FD, Swtpm,
+    TPM_FD, USER_QMP_FD,
 };
 use crate::plan::{QemuPlan, RunAs};
 
 /// Size of the socket's buffer towards the guest, in bytes. The kernel has a least one, and takes that.
 const SOCKET_BUFFER: usize = 1;
+
+/// Name of the system interface's socket in the run directory, where it is for a moment only.
+const SYSTEM_INTERFACE_SOCKET: &str = "kcs.sock";
 
 /// A running QEMU and our ends of what it holds.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Process {
     pub qmp: UnixStream,
     /// The serial ports, the console first.
     pub serials: Vec<UnixStream>,
+    /// Its system interface, if it has one.
+    pub system_interface: Option<UnixStream>,
     /// What it prints.
     pub output: PipeReader,
 }
@@ -89,6 +95,14 @@ pub fn spawn(
         serials.push(ours);
         descriptors.push((theirs.into(), fd));
     }
+    let mut system_interface = None;
+    if plan.in_band {
+        let path = user_qmp.with_file_name(SYSTEM_INTERFACE_SOCKET);
+        let (listener, ours) =
+            listen_for_us(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        system_interface = Some(ours);
+        descriptors.push((listener.into(), SYSTEM_INTERFACE_FD));
+    }
     for file in plan.handed_files() {
         let opened = open(&file).map_err(|error| format!("{}: {error}", file.path.display()))?;
         descriptors.push((opened, file.fd));
@@ -115,7 +129,16 @@ pub fn spawn(
     let mut command = environment::command(binary);
     command.args(plan.argv(order, setup));
     let pid = spawn_one(command, descriptors, their_output, run_as).map_err(failed)?;
-    Ok(Process { pid, swtpm: swtpm_pid, qmp, serials, output })
+    Ok(Process { pid, swtpm: swtpm_pid, qmp, serials, system_interface, output })
+}
+
+/// A listening socket that nobody finds, and the one connection that waits on it.
+fn listen_for_us(path: &Path) -> io::Result<(UnixListener, UnixStream)> {
+    dirs::remove(path)?;
+    let listener = UnixListener::bind(path)?;
+    let ours = UnixStream::connect(path);
+    dirs::remove(path)?;
+    Ok((listener, ours?))
 }
 
 /// Opens a file for QEMU.

@@ -33,6 +33,8 @@ pub struct IpmiPlan {
     pub v15: Vec<V15Auth>,
     /// File that holds K_G; `null`: clients need the password only.
     pub k_g_file: Option<PathBuf>,
+    /// Software on the machine reaches the BMC over a KCS system interface.
+    pub in_band: bool,
     /// Users.
     pub users: Vec<UserPlan>,
 }
@@ -112,6 +114,7 @@ impl IpmiPlan {
             cipher_suites: profile.ipmi.cipher_suites.clone(),
             v15: profile.ipmi.v15.clone(),
             k_g_file: profile.ipmi.k_g_file.clone(),
+            in_band: profile.ipmi.in_band,
             users: users.collect(),
         }
     }
@@ -130,6 +133,8 @@ impl IpmiPlan {
         if let Some(path) = &self.k_g_file {
             let _ = writeln!(out, "  K_G     <in {}>", path.display());
         }
+        let in_band = if self.in_band { "KCS" } else { "off" };
+        let _ = writeln!(out, "  in-band {in_band}");
         for UserPlan { slot, name, password, privilege, enabled, .. } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",

@@ -202,8 +202,8 @@ impl Plan {
     /// For a shell: the same machine without its BMC, with the console on the terminal.
     ///
     /// The descriptors that only the program can hand on are replaced: the console's by the
-    /// terminal, those of further serial ports and of the private monitor by nothing, those of TAP devices by their names. Nothing
-    /// connects these with the interfaces.
+    /// terminal, those of further serial ports and of the private monitor by nothing, those of TAP devices
+    /// by their names. Nothing connects these with the interfaces. The system interface is left out.
     #[must_use]
     pub fn shell(&self) -> String {
         let quoted = |words: &[&str]| {
@@ -240,7 +240,12 @@ impl Plan {
             );
             Some(quoted(&["-netdev", &list]))
         };
-        let switches = self.qemu.lines().map(|line| match line.as_str() {
+        let without_bmc = |line: &String| {
+            !line.starts_with("-chardev 'socket,id=ipmi0,")
+                && !line.starts_with("-device '{\"driver\":\"ipmi-bmc-extern\",")
+                && !line.starts_with("-device '{\"driver\":\"isa-ipmi-kcs\",")
+        };
+        let switches = self.qemu.lines().filter(without_bmc).map(|line| match line.as_str() {
             "-chardev 'socket,id=console0,fd=4'" => {
                 "-chardev 'stdio,id=console0,signal=off'".into()
             }

@@ -28,6 +28,10 @@ const BATCH: usize = 32;
 pub(super) enum Input {
     /// Something happened to the machine.
     Machine(Status, Event),
+    /// The machine's process with this number has a system interface, and takes bytes for it here.
+    SystemInterface(u64, mpsc::UnboundedSender<Vec<u8>>),
+    /// The system interface of the process with this number has said this.
+    FromSystemInterface(u64, Vec<u8>),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
     /// `ctl` sets what to boot, for how long, and whether by UEFI.
@@ -62,6 +66,8 @@ pub(super) struct Serving {
     /// What the console's hub has for Serial-over-LAN.
     pub(super) for_sol: mpsc::UnboundedReceiver<console::ForSol>,
     pub(super) save: mpsc::UnboundedSender<String>,
+    /// The machine's system interface: number of the process, and where bytes for it go.
+    pub(super) system_interface: Option<(u64, mpsc::UnboundedSender<Vec<u8>>)>,
 }
 
 pub(super) async fn serve(mut serving: Serving) {
@@ -138,6 +144,15 @@ impl Serving {
             Input::Machine(status, event) => {
                 self.engine.handle_machine(host::now(), status, &event);
             }
+            Input::SystemInterface(number, sender) => {
+                self.system_interface = Some((number, sender));
+                self.engine.handle_system_interface_start();
+            }
+            Input::FromSystemInterface(number, bytes) => {
+                if self.system_interface.as_ref().is_some_and(|(present, _)| *present == number) {
+                    self.engine.handle_system_interface(host::now(), &bytes);
+                }
+            }
             // `serve` has its own way with it.
             Input::Finish(_) => {}
             Input::Query(reply) => {
@@ -187,6 +202,12 @@ impl Serving {
                     let _ = self.console.inbox.send(console::Input::Watch(watch));
                 }
             }
+        }
+        if let Some((_, sender)) = &self.system_interface
+            && let Some(bytes) = self.engine.poll_system_interface()
+        {
+            // Where it has gone, the next one begins anew.
+            let _ = sender.send(bytes);
         }
         if let Some(saved) = self.engine.poll_save() {
             let _ = self.save.send(saved);

@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{self, Command, Message};
 use crate::runtime::nics::{self, Nics};
-use crate::runtime::{bmc, console, network};
+use crate::runtime::{bmc, console, network, system_interface};
 use crate::value::{BootDevice, Secret};
 
 /// Name of the file in the state directory that says what the machine is to be: see [`Event::wanted`].
@@ -400,6 +400,9 @@ impl Machine {
         };
         for (port, stream) in self.serials.iter().zip(process.serials) {
             let _ = port.inbox.send(console::Input::Attach(stream));
+        }
+        if let Some(stream) = process.system_interface {
+            tokio::task::spawn_local(system_interface::run(number, stream, self.bmc.clone()));
         }
         let qmp = Qmp::connect(process.qmp, deliver)
             .map_err(|error| format!("QEMU's monitor cannot be used: {error}"))?;

@@ -20,6 +20,7 @@ mod machine;
 mod network;
 mod nics;
 mod save;
+mod system_interface;
 mod viewers;
 
 use std::io;
@@ -133,6 +134,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         machine: machine_sender.clone(),
         console: console.clone(),
         for_sol,
+        system_interface: None,
     };
     // The boot override that was kept is for this start already.
     serving.drain();

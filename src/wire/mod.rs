@@ -12,6 +12,9 @@ pub mod rakp;
 pub mod rmcp;
 pub mod session;
 pub mod sol;
+pub mod vm;
+
+use crate::wire::code::NetFn;
 
 /// Why bytes are not the thing they should be. The datagram is dropped; the reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,4 +34,13 @@ impl From<bytes::TryGetError> for DecodeError {
     fn from(_: bytes::TryGetError) -> Self {
         Self::Truncated
     }
+}
+
+/// Network function and LUN of a request, which share a byte.
+fn decode_net_fn(byte: u8) -> Result<(NetFn, u8), DecodeError> {
+    let net_fn = NetFn(byte >> 2);
+    if net_fn.0 & 1 != 0 {
+        return Err(DecodeError::Unexpected("response"));
+    }
+    Ok((net_fn, byte & 0b11))
 }

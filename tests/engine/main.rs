@@ -11,6 +11,7 @@ mod boot;
 mod channel;
 mod console;
 mod device;
+mod in_band;
 mod lan;
 mod robustness;
 mod sensors;

@@ -1,7 +1,8 @@
 //! Application commands (v2.0 chapters 20 and 22).
 
 use crate::bmc::DEVICE_SUPPORT;
-use crate::bmc::command::{Access, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel};
+use crate::bmc::command::channel::lan;
+use crate::bmc::command::{Access, Context, Entry, LAN_CHANNEL, USER, exactly};
 use crate::bmc::crypto::SUITES;
 use crate::wire::code::{CompletionCode, NetFn};
 
@@ -42,7 +43,7 @@ pub(super) fn get_channel_cipher_suites(
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     let [channel, payload_type, selector] = exactly(data)?;
-    lan_channel(channel)?;
+    lan(context, channel)?;
     if payload_type & 0x3F > 1 {
         return Err(CompletionCode::INVALID_FIELD);
     }

@@ -4,7 +4,8 @@ use tracing::warn;
 
 use crate::bmc::command::users::{change, user_id};
 use crate::bmc::command::{
-    ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, PRESENT_CHANNEL, USER, exactly,
+    ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, PRESENT_CHANNEL, SYSTEM_CHANNEL, Source,
+    USER, exactly,
 };
 use crate::bmc::session::Protection;
 use crate::bmc::store::channel::Access;
@@ -22,8 +23,6 @@ pub(super) const TABLE: &[Entry] = &[
     Entry::acts(NetFn::APP, 0x56, ADMINISTRATOR, "22.25", "Set Channel Security Keys", set_security_keys).secret(),
 ];
 
-/// The system interface (section 6.3).
-const SYSTEM_CHANNEL: u8 = 0x0F;
 /// Channel access commands: not for this channel, which has no sessions.
 const SESSIONLESS: CompletionCode = CompletionCode(0x82);
 /// Set Channel Access: access mode not supported.
@@ -39,7 +38,7 @@ pub(super) enum Channel {
 /// The channel whose number is in the lower four bits.
 pub(super) fn channel(context: &Context<'_>, byte: u8) -> Result<Channel, CompletionCode> {
     let number = match byte & 0x0F {
-        PRESENT_CHANNEL => context.channel,
+        PRESENT_CHANNEL => context.source.channel(),
         number => number,
     };
     match number {
@@ -85,7 +84,7 @@ pub(super) fn set_access(
     if limit_target != 0 && !(1..=4).contains(&limit) {
         return Err(CompletionCode::INVALID_FIELD);
     }
-    let over_lan = context.channel == LAN_CHANNEL;
+    let over_lan = matches!(context.source, Source::Lan(_));
     if limit_target != 0 && limit < Privilege::ADMINISTRATOR.0 && over_lan {
         warn!("refused: no administrator could ever log in again");
         return Err(CompletionCode::NOT_IN_PRESENT_STATE);

@@ -1,6 +1,8 @@
 //! Global commands (v2.0 chapter 20) and the BMC's own switches (chapter 22).
 
-use crate::bmc::command::{ADMINISTRATOR, After, Context, Entry, OPERATOR, USER, exactly};
+use crate::bmc::command::channel::{Channel, channel};
+use crate::bmc::command::{ADMINISTRATOR, After, Context, Entry, OPERATOR, Source, USER, exactly};
+use crate::bmc::in_band::enable;
 use crate::machine::Power;
 use crate::wire::code::{CompletionCode, NetFn};
 
@@ -61,57 +63,78 @@ fn get_device_guid(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Co
     Ok(context.core.guid.to_vec())
 }
 
-/// System event logging; the only switch that can be set.
+/// BMC global enables: system event logging.
 const SEL_ENABLED: u8 = 0x08;
 
-/// Set BMC Global Enables (section 22.1).
+/// Set BMC Global Enables (section 22.1). Those of the system interface are its own to set.
 fn set_global_enables(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [enables] = exactly(data)?;
     if enables & 0xF0 != 0 {
         return Err(CompletionCode::INVALID_FIELD);
     }
-    context.core.store.device.sel_disabled = enables & SEL_ENABLED == 0;
-    context.core.changed = true;
+    let core = &mut context.core;
+    let sel_disabled = enables & SEL_ENABLED == 0;
+    core.changed |= core.store.device.sel_disabled != sel_disabled;
+    core.store.device.sel_disabled = sel_disabled;
+    if context.source == Source::System {
+        core.messages.enables = enables & enable::ALL;
+    }
     Ok(Vec::new())
 }
 
 /// Get BMC Global Enables (section 22.2).
 fn get_global_enables(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    let sel = if context.core.store.device.sel_disabled { 0 } else { SEL_ENABLED };
-    Ok(vec![sel])
+    let core = &context.core;
+    let sel = if core.store.device.sel_disabled { 0 } else { SEL_ENABLED };
+    Ok(vec![sel | core.messages.enables])
 }
 
-/// Clear Message Flags (section 22.3).
-fn clear_message_flags(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
-    let [_flags] = exactly(data)?;
+/// Clear Message Flags (section 22.3): the system software's.
+fn clear_message_flags(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    let [flags] = exactly(data)?;
+    if context.source == Source::System {
+        context.core.messages.clear(flags);
+    }
     Ok(Vec::new())
 }
 
-/// Get Message Flags (section 22.4): nothing waits.
-fn get_message_flags(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+/// Get Message Flags (section 22.4).
+fn get_message_flags(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    Ok(vec![0x00])
+    Ok(vec![context.core.messages.flags()])
 }
 
-/// Get Message (section 22.6): the receive queue is empty.
+/// Get Message (section 22.6): the receive queue is empty, as nobody can put anything there.
 fn get_message(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     const QUEUE_EMPTY: CompletionCode = CompletionCode(0x80);
     let [] = exactly(data)?;
     Err(QUEUE_EMPTY)
 }
 
-/// Send Message (section 22.7): there is no channel behind this one.
-fn send_message(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
-    let [_channel, _message @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
-    Err(CompletionCode::INVALID_FIELD)
+/// Send Message (section 22.7): no channel leads on to other controllers, and no console has asked for
+/// messages.
+fn send_message(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+    const INVALID_SESSION_HANDLE: CompletionCode = CompletionCode(0x80);
+    let [number, _message @ ..] = data else { return Err(CompletionCode::LENGTH_INVALID) };
+    let to_console = channel(context, *number)? == Channel::Lan;
+    Err(match context.source {
+        Source::System if to_console => INVALID_SESSION_HANDLE,
+        _ => CompletionCode::INVALID_FIELD,
+    })
 }
 
-/// Read Event Message Buffer (section 22.8): it is empty.
-fn read_event_message_buffer(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
+/// Read Event Message Buffer (section 22.8): it belongs to the system's software.
+fn read_event_message_buffer(
+    context: &mut Context<'_>,
+    data: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
     const EMPTY: CompletionCode = CompletionCode(0x80);
     let [] = exactly(data)?;
-    Err(EMPTY)
+    if context.source != Source::System {
+        return Err(EMPTY);
+    }
+    Ok(context.core.messages.event.take().ok_or(EMPTY)?.to_vec())
 }
 
 /// Get BT Interface Capabilities (section 22.9): there is no BT interface.

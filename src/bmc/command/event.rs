@@ -1,6 +1,8 @@
 //! Event commands and platform event filtering (v2.0 chapters 29 and 30).
 
-use crate::bmc::command::{ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, USER, exactly};
+use crate::bmc::command::{
+    ADMINISTRATOR, Context, Entry, LAN_CHANNEL, OPERATOR, Source, USER, exactly,
+};
 use crate::bmc::log::{EVENT_FORMAT, UNSPECIFIED, system_event};
 use crate::bmc::store::pef::{BLOCK_LEN, FILTERS, POLICIES, STRINGS};
 use crate::wire::code::{CompletionCode, NetFn};
@@ -44,7 +46,7 @@ fn get_event_receiver(_: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Compl
 /// Platform Event (section 29.3). Only over the system interface the generator is told; over the
 /// LAN it is who sends. Event data may be left out from the end.
 fn platform_event(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
-    let (generator, message) = if context.channel == LAN_CHANNEL {
+    let (generator, message) = if matches!(context.source, Source::Lan(_)) {
         // The channel is in the upper half of the second byte (table 32-1).
         ([REMOTE_CONSOLE, LAN_CHANNEL << 4], data)
     } else {

@@ -21,6 +21,7 @@ mod system_info;
 mod users;
 mod watchdog;
 
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -30,10 +31,12 @@ use crate::bmc::session::Open;
 use crate::bmc::{Core, shown};
 use crate::machine::Origin;
 use crate::wire::code::{CompletionCode, NetFn, Privilege};
-use crate::wire::message::Request;
+use crate::wire::{message, vm};
 
-/// The LAN channel (v2.0 section 6.3); the only one yet.
+/// The LAN channel (v2.0 section 6.3).
 pub(super) const LAN_CHANNEL: u8 = 1;
+/// The system interface's channel (v2.0 section 6.3).
+pub(super) const SYSTEM_CHANNEL: u8 = 0x0F;
 /// "The channel this came in on."
 const PRESENT_CHANNEL: u8 = 0x0E;
 
@@ -41,14 +44,63 @@ const PRESENT_CHANNEL: u8 = 0x0E;
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) core: &'a mut Core,
-    /// The channel that the request came in on.
-    pub(super) channel: u8,
-    /// The console's address.
-    pub(super) peer: SocketAddr,
-    /// The session's ID and state; `None` before login.
+    /// Where the request came in.
+    pub(super) source: Source,
+    /// The session's ID and state; `None` before login, and on the system interface.
     pub(super) session: Option<(u32, &'a mut Open)>,
     /// What to do after the response is sent.
     pub(super) after: After,
+}
+
+/// Where a request comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The LAN channel, from a console at this address.
+    Lan(SocketAddr),
+    /// The system interface: software on the machine itself.
+    System,
+}
+
+impl Source {
+    /// The number of the channel.
+    pub(super) fn channel(self) -> u8 {
+        match self {
+            Self::Lan(_) => LAN_CHANNEL,
+            Self::System => SYSTEM_CHANNEL,
+        }
+    }
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lan(peer) => shown(*peer).fmt(f),
+            Self::System => f.write_str("system interface"),
+        }
+    }
+}
+
+/// A command with its data, wherever it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    pub(super) net_fn: NetFn,
+    pub(super) lun: u8,
+    pub(super) command: u8,
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> From<&message::Request<'a>> for Asked<'a> {
+    fn from(request: &message::Request<'a>) -> Self {
+        let message::Request { net_fn, lun, command, data, .. } = *request;
+        Self { net_fn, lun, command, data }
+    }
+}
+
+impl<'a> From<&'a vm::Request> for Asked<'a> {
+    fn from(request: &'a vm::Request) -> Self {
+        let vm::Request { net_fn, lun, command, ref data, .. } = *request;
+        Self { net_fn, lun, command, data }
+    }
 }
 
 /// What to do after the response is sent.
@@ -71,11 +123,11 @@ pub(super) enum After {
 impl Context<'_> {
     /// Who asks.
     pub(super) fn origin(&self) -> Origin {
-        match &self.session {
-            Some((session, open)) if self.channel == LAN_CHANNEL => Origin::Lan {
+        match (&self.session, self.source) {
+            (Some((session, open)), Source::Lan(peer)) => Origin::Lan {
                 user: open.user_name.clone(),
                 user_id: open.user,
-                console: shown(self.peer),
+                console: shown(peer),
                 session: *session,
             },
             _ => Origin::SystemInterface,
@@ -249,11 +301,11 @@ pub(super) struct Command(&'static Entry);
 impl Command {
     /// The command of a request. Unknown ones are C1h whatever the privilege: clients probe for
     /// extensions at every login and complain of anything else.
-    pub(super) fn find(request: &Request<'_>) -> Result<Self, CompletionCode> {
+    pub(super) fn find(asked: &Asked<'_>) -> Result<Self, CompletionCode> {
         let entry = table()
-            .find(|entry| entry.net_fn == request.net_fn && entry.command == request.command)
+            .find(|entry| entry.net_fn == asked.net_fn && entry.command == asked.command)
             .ok_or(CompletionCode::INVALID_COMMAND)?;
-        if request.lun == 0 { Ok(Self(entry)) } else { Err(CompletionCode::INVALID_LUN) }
+        if asked.lun == 0 { Ok(Self(entry)) } else { Err(CompletionCode::INVALID_LUN) }
     }
 
     /// May be used before login.
@@ -281,19 +333,20 @@ impl Command {
         self.0.name
     }
 
-    /// Runs it, if the session's privilege allows.
+    /// Runs it, if the session's privilege allows. The system interface needs no session: whoever gets
+    /// at it owns the machine.
     pub(super) fn run(
         self,
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Result<Vec<u8>, CompletionCode> {
-        if self.0.channels == Channels::Lan && context.channel != LAN_CHANNEL {
+        if self.0.channels == Channels::Lan && context.source == Source::System {
             return Err(CompletionCode::INVALID_COMMAND);
         }
         let allowed = match (self.0.access, &context.session) {
             (Access::Anyone | Access::V15Setup, _) => true,
             (Access::From(needed), Some((_, session))) => session.privilege >= needed,
-            (Access::From(_), None) => false,
+            (Access::From(_), None) => context.source == Source::System,
         };
         if !allowed {
             return Err(CompletionCode::INSUFFICIENT_PRIVILEGE);
@@ -305,14 +358,6 @@ impl Command {
 /// `data` as exactly N bytes.
 fn exactly<const N: usize>(data: &[u8]) -> Result<[u8; N], CompletionCode> {
     data.try_into().map_err(|_| CompletionCode::LENGTH_INVALID)
-}
-
-/// Refuses every channel but ours.
-fn lan_channel(channel: u8) -> Result<(), CompletionCode> {
-    match channel & 0x0F {
-        LAN_CHANNEL | PRESENT_CHANNEL => Ok(()),
-        _ => Err(CompletionCode::INVALID_FIELD),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Payload commands (v2.0 chapter 24), for the one payload there is beside IPMI: SOL, instance 1.
 
-use crate::bmc::command::{Context, Entry, USER, exactly, lan_channel};
+use crate::bmc::command::channel::lan;
+use crate::bmc::command::{Context, Entry, USER, exactly};
 use crate::bmc::session::{Open, Protection};
 use crate::bmc::sol::{MAX_INBOUND, MAX_OUTBOUND};
 use crate::wire::code::{CompletionCode, NetFn, PayloadType};
@@ -130,22 +131,22 @@ pub(super) fn get_instance_info(
 /// Get Channel Payload Support (section 24.8): IPMI and SOL, and the four set-up payloads with
 /// their answers.
 pub(super) fn get_channel_support(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     let [channel] = exactly(data)?;
-    lan_channel(channel)?;
+    lan(context, channel)?;
     Ok(vec![0x03, 0x00, 0x3F, 0x00, 0x00, 0x00, 0x00, 0x00])
 }
 
 /// Get Channel Payload Version (section 24.9): 1.0 of everything.
 pub(super) fn get_channel_version(
-    _: &mut Context<'_>,
+    context: &mut Context<'_>,
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     const NOT_AVAILABLE: CompletionCode = CompletionCode(0x80);
     let [channel, payload_type] = exactly(data)?;
-    lan_channel(channel)?;
+    lan(context, channel)?;
     match payload_type & 0x3F {
         0x00 | 0x01 | 0x10..=0x15 => Ok(vec![0x10]),
         _ => Err(NOT_AVAILABLE),

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use crate::bmc::command::channel::lan;
 use crate::bmc::command::{
-    Access, After, CALLBACK, Context, Entry, LAN_CHANNEL, USER, exactly, lan_channel,
+    Access, After, CALLBACK, Context, Entry, LAN_CHANNEL, Source, USER, exactly,
 };
 use crate::bmc::crypto::V15Key;
 use crate::bmc::session::MAX_OPEN;
@@ -28,7 +29,7 @@ pub(super) fn get_channel_authentication_capabilities(
     data: &[u8],
 ) -> Result<Vec<u8>, CompletionCode> {
     let [channel, privilege] = exactly(data)?;
-    lan_channel(channel)?;
+    lan(context, channel)?;
     let core = &context.core;
     let [callback, user, operator, administrator, _oem] = core.enabled_auth_types();
     let mut auth_types = match Privilege(privilege & 0x0F) {
@@ -65,6 +66,7 @@ pub(super) fn get_session_challenge(
     const INVALID_NAME: CompletionCode = CompletionCode(0x81);
     const NO_NULL_NAME: CompletionCode = CompletionCode(0x82);
     let [auth_type, name @ ..] = exactly::<17>(data)?;
+    let Source::Lan(peer) = context.source else { return Err(CompletionCode::INVALID_COMMAND) };
     let auth_type = AuthType(auth_type & 0x0F);
     let types = context.core.enabled_auth_types();
     if types.iter().all(|types| types & auth_type.bit() == 0) {
@@ -85,10 +87,10 @@ pub(super) fn get_session_challenge(
         let why = if found.is_some() { LONG_PASSWORD } else { "unknown or disabled" };
         let user = (found.map_or(0, |(id, _)| id), name);
         let what = format!("refused: {why}");
-        context.core.login_refused(context.now, user, context.peer, &what);
+        context.core.login_refused(context.now, user, peer, &what);
         return Err(INVALID_NAME);
     };
-    let (id, string) = context.core.challenge(context.now, context.peer, user, key);
+    let (id, string) = context.core.challenge(context.now, peer, user, key);
     Ok([&id.to_le_bytes()[..], &string].concat())
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use handed::HandedFile;
 pub use storage::overlay_path;
@@ -35,8 +35,11 @@ pub const TPM_FD: i32 = 5;
 pub const SWTPM_FD: i32 = 3;
 /// File descriptor at which QEMU finds the listening socket for the user's own tools.
 pub const USER_QMP_FD: i32 = 6;
+/// File descriptor at which QEMU finds the listening socket of its system interface, where the BMC
+/// waits already.
+pub const SYSTEM_INTERFACE_FD: i32 = 9;
 /// The first file descriptor of a file that QEMU may not open itself.
-const FIRST_FILE_FD: i32 = 9;
+const FIRST_FILE_FD: i32 = 10;
 /// The file descriptor of the first queue of the first TAP device; the others follow. Beyond those of
 /// files.
 pub const FIRST_TAP_FD: i32 = 256;
@@ -68,6 +71,8 @@ pub struct QemuPlan {
     pub vnc: Option<Vnc>,
     /// Number of serial ports.
     pub serial_ports: usize,
+    /// There is a system interface to the BMC.
+    pub in_band: bool,
     /// The machine runs on KVM.
     pub kvm: bool,
     switches: Vec<Switch>,
@@ -137,6 +142,7 @@ impl QemuPlan {
             swtpm: None,
             vnc: profile.vnc.clone(),
             serial_ports: 1 + profile.serials.len(),
+            in_band: profile.ipmi.in_band,
             kvm: match profile.machine.accel {
                 Accel::Auto => facts.kvm == Access::Usable,
                 Accel::Kvm => true,
@@ -154,6 +160,7 @@ impl QemuPlan {
         plan.tpm(profile, facts);
         plan.entropy(profile);
         plan.serial();
+        plan.system_interface();
         plan.monitors();
         // QEMU needs none of these after its start, and the guest must not have them.
         plan.list(
@@ -322,6 +329,27 @@ impl QemuPlan {
         }
     }
 
+    /// A KCS system interface with the BMC behind it. QEMU is the one that listens: it crashes when it is
+    /// connected before the device is there (QEMU 7.2).
+    fn system_interface(&mut self) {
+        if !self.in_band {
+            return;
+        }
+        self.list(
+            "-chardev",
+            [
+                ("", "socket".to_owned()),
+                ("id", "ipmi0".into()),
+                ("fd", SYSTEM_INTERFACE_FD.to_string()),
+                ("server", "on".into()),
+                ("wait", "off".into()),
+            ],
+        );
+        let bmc = json!({ "driver": "ipmi-bmc-extern", "id": "bmc0", "chardev": "ipmi0" });
+        self.json("-device", bmc);
+        self.json("-device", json!({ "driver": "isa-ipmi-kcs", "id": "kcs0", "bmc": "bmc0" }));
+    }
+
     /// Ours on an inherited descriptor, and one for the user's tools, because a QMP socket serves
     /// one client at a time.
     fn monitors(&mut self) {
@@ -427,7 +455,8 @@ struct Form<'a> {
     binary: &'a Path,
     /// Arguments of an ordinary start. Descriptors 3 and 4 are the program's QMP connection and the
     /// console, 5 the TPM emulator, 6 the listening QMP socket for the user's own tools, 7 and 8
-    /// further serial ports, and from 9 on the handed files.
+    /// further serial ports, 9 the listening socket of the system interface, and from 10 on the handed
+    /// files.
     argv: Vec<String>,
     /// The user that QEMU and the TPM emulator run as, if it is not the program's.
     run_as: &'a Option<RunAs>,

@@ -38,6 +38,10 @@ pub struct Ipmi {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/run/secrets/k_g")]
     pub k_g_file: Option<PathBuf>,
+    /// Software on the machine reaches the BMC over a KCS system interface, without a password, as an
+    /// administrator, as on metal.
+    #[schemars(example = false)]
+    pub in_band: bool,
     /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
     #[schemars(length(max = 14), example = [serde_json::json!({"name": "admin", "password_file": "/run/secrets/ipmi"})])]
     pub users: Vec<User>,
@@ -53,6 +57,7 @@ impl Default for Ipmi {
             allow_cipher_suite_0: false,
             v15: vec![V15Auth::Md5],
             k_g_file: None,
+            in_band: true,
             users: Vec::new(),
         }
     }

@@ -232,6 +232,12 @@ impl Core {
         self.log_noted(now, event, &note);
     }
 
+    /// A client has changed something that others may wonder at.
+    pub(super) fn log_reconfigured(&mut self, now: Instant, note: &str) {
+        let event = SensorEvent::asserted(sensors::SYSTEM_EVENT, system::RECONFIGURED);
+        self.log_noted(now, event, note);
+    }
+
     fn log_boot_used(&mut self, now: Instant, used: Override) {
         // It is used up, but nothing was booted by it.
         if self.is_void(used) {

@@ -15,6 +15,7 @@ mod crypto;
 mod differences;
 pub mod event;
 mod handshake;
+mod lan;
 mod log;
 mod packet;
 mod sel_text;
@@ -41,6 +42,7 @@ use tracing::{debug, info, warn};
 
 use crate::bmc::command::{After, Command, Context, LAN_CHANNEL, Statistics};
 use crate::bmc::event::Request;
+use crate::bmc::lan::Interface;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Open, Reply, Session, Stage, Table};
 use crate::bmc::sol::Sol;
@@ -51,7 +53,7 @@ use crate::bmc::v15::Challenges;
 use crate::bmc::words::{Bits, Hex};
 use crate::machine::boot::{BootTarget, Override};
 use crate::machine::{self, Origin, Power, Status};
-use crate::plan::{Identity, LanIdentity};
+use crate::plan::Identity;
 use crate::profile::document::Restore;
 use crate::value::BmcKey;
 use crate::wire::DecodeError;
@@ -98,7 +100,7 @@ struct Core {
     cycle_interval_declared: bool,
     name: String,
     asset_tag: Option<String>,
-    lan: LanIdentity,
+    lan: Interface,
     statistics: Statistics,
     machine: Status,
     /// Power requests that were accepted, and of which the machine has not said that it has them.
@@ -204,7 +206,7 @@ impl Bmc {
                 cycle_interval_declared: config.cycle_interval_declared,
                 name: config.name,
                 asset_tag: config.asset_tag,
-                lan: config.lan,
+                lan: Interface { identity: config.lan, settable: config.lan_settable },
                 statistics: Statistics::default(),
                 machine: Status::OFF,
                 unanswered: VecDeque::new(),
@@ -259,6 +261,7 @@ impl Bmc {
             store.lan.cipher_privileges.clear();
         }
         self.core.store = store;
+        self.core.take_over_lan();
         self.core.take_over_power();
         if !self.core.store.users.has_administrator() {
             warn!("no administrator can log in over IPMI");

@@ -33,6 +33,8 @@ pub struct IpmiPlan {
     pub v15: Vec<V15Auth>,
     /// File that holds K_G; `null`: clients need the password only.
     pub k_g_file: Option<PathBuf>,
+    /// Clients may tell the BMC which addresses it says that it has.
+    pub lan_settable: bool,
     /// Users.
     pub users: Vec<UserPlan>,
 }
@@ -112,6 +114,7 @@ impl IpmiPlan {
             cipher_suites: profile.ipmi.cipher_suites.clone(),
             v15: profile.ipmi.v15.clone(),
             k_g_file: profile.ipmi.k_g_file.clone(),
+            lan_settable: profile.ipmi.lan_settable,
             users: users.collect(),
         }
     }
@@ -129,6 +132,9 @@ impl IpmiPlan {
         let _ = writeln!(out, "  IPMI 1.5 {v15}");
         if let Some(path) = &self.k_g_file {
             let _ = writeln!(out, "  K_G     <in {}>", path.display());
+        }
+        if self.lan_settable {
+            let _ = writeln!(out, "  LAN     addresses that it tells can be set");
         }
         for UserPlan { slot, name, password, privilege, enabled, .. } in &self.users {
             let privilege = match privilege {

@@ -13,6 +13,7 @@ use crate::host::timer::Timer;
 use crate::host::udp::Udp;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
+use crate::plan::LanIdentity;
 use crate::runtime::{console, machine};
 
 /// Room in the inbox. Machine events wait when it is full.
@@ -28,6 +29,8 @@ const BATCH: usize = 32;
 pub(super) enum Input {
     /// Something happened to the machine.
     Machine(Status, Event),
+    /// The interface that is served on is this by now.
+    Lan(LanIdentity),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
     /// `ctl` sets what to boot, for how long, and whether by UEFI.
@@ -138,6 +141,7 @@ impl Serving {
             Input::Machine(status, event) => {
                 self.engine.handle_machine(host::now(), status, &event);
             }
+            Input::Lan(identity) => self.engine.handle_lan(identity),
             // `serve` has its own way with it.
             Input::Finish(_) => {}
             Input::Query(reply) => {

@@ -23,6 +23,7 @@ mod console;
 mod errors;
 mod files;
 mod freeipmi;
+mod lan;
 mod login;
 mod lossy;
 mod machine;

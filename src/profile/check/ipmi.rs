@@ -29,6 +29,8 @@ pub struct Ipmi {
     pub v15: Vec<V15Auth>,
     /// File that holds K_G.
     pub k_g_file: Option<PathBuf>,
+    /// Clients may set the addresses that the BMC tells.
+    pub lan_settable: bool,
     /// Users, the first in slot 2.
     pub users: Vec<User>,
 }
@@ -142,6 +144,7 @@ impl Check<'_> {
             cipher_suites,
             v15: ipmi.v15.clone(),
             k_g_file: ipmi.k_g_file.clone(),
+            lan_settable: ipmi.lan_settable,
             users,
         }
     }

@@ -38,6 +38,11 @@ pub struct Ipmi {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/run/secrets/k_g")]
     pub k_g_file: Option<PathBuf>,
+    /// Clients may set IP address and its source, MAC address, netmask and gateways (LAN parameters 3
+    /// to 6 and 12 to 15). It is kept and told again, and is only what the BMC says: the container's
+    /// interface stays as it is. Otherwise they are read-only.
+    #[schemars(example = true)]
+    pub lan_settable: bool,
     /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
     #[schemars(length(max = 14), example = [serde_json::json!({"name": "admin", "password_file": "/run/secrets/ipmi"})])]
     pub users: Vec<User>,
@@ -53,6 +58,7 @@ impl Default for Ipmi {
             allow_cipher_suite_0: false,
             v15: vec![V15Auth::Md5],
             k_g_file: None,
+            lan_settable: false,
             users: Vec::new(),
         }
     }

@@ -25,6 +25,7 @@ mod sol;
 mod store;
 mod story;
 mod v15;
+mod watchdog;
 mod words;
 
 pub use command::{Channels, CommandInfo, commands};
@@ -329,13 +330,16 @@ impl Bmc {
                     self.core.story.asked = Some((*request, origin.clone()));
                 }
             }
-            machine::Event::Started(_) => self.core.store.boot.countdown = None,
+            machine::Event::Started(_) => {
+                self.core.store.boot.countdown = None;
+                self.core.store.watchdog.machine_started();
+            }
             machine::Event::BootUsed(used) => {
                 if self.core.store.boot.used(*used) {
                     self.core.boot_changed();
                 }
             }
-            machine::Event::Stopped(_) => self.core.store.watchdog.deadline = None,
+            machine::Event::Stopped(_) => self.core.store.watchdog.stop(),
             // The guest has not heeded it in time: what it does now, it does by itself.
             machine::Event::Changed if status.operation.is_none() => {
                 self.core.story.asked.take_if(|(asked, _)| *asked == machine::Request::Soft);
@@ -364,10 +368,7 @@ impl Bmc {
             self.core.log_boot_set(now, boot, "the BMC: no power command came within 60 s");
         }
         self.core.changed |= self.core.store.chassis.count_hours(now);
-        if self.core.store.watchdog.expire(now) {
-            info!("the watchdog timer has expired");
-            self.core.log_watchdog(now);
-        }
+        self.core.run_watchdog(now);
     }
 
     /// All characters from the serial port, which says no more, have arrived where somebody waits
@@ -415,7 +416,7 @@ impl Bmc {
     /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] want to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let watchdog = self.core.store.watchdog.deadline;
+        let watchdog = self.core.store.watchdog.poll_timeout();
         let sol = self.core.sol.poll_timeout();
         let hour = self.core.store.chassis.hour_is_over();
         [self.sessions.next_expiry(), sol, self.core.store.boot.countdown, watchdog, hour]

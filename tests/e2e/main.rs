@@ -48,3 +48,4 @@ mod trio;
 mod user;
 mod vnc;
 mod wait;
+mod watchdog;

@@ -60,6 +60,8 @@ pub struct Config {
     pub cpu_sockets: u32,
     /// The interface that it serves on.
     pub lan: LanIdentity,
+    /// Clients may tell the BMC to say that it is something else.
+    pub lan_settable: bool,
 }
 
 impl Config {
@@ -104,6 +106,7 @@ impl Config {
             identity: identity.clone(),
             cpu_sockets: plan.cpu_sockets,
             lan,
+            lan_settable: plan.lan_settable,
         }
     }
 }

@@ -38,8 +38,11 @@ impl Bmc {
     pub fn differences(&self) -> Vec<Difference> {
         let mut all = self.core.store.users.differences();
         self.core.policies(&mut all);
+        self.core.address_differences(&mut all);
         let now = &self.core.store;
-        let fresh = Store::default();
+        let mut fresh = Store::default();
+        // These are compared with what the interface has.
+        fresh.lan.addresses = now.lan.addresses;
         for (name, before, after) in [
             ("channel", value(&fresh.channel), value(&now.channel)),
             ("lan", value(&fresh.lan), value(&now.lan)),

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use crate::bmc::Bmc;
 use crate::bmc::command::{Asked, Source};
 use crate::bmc::store::sel::ENTRY_LEN;
 use crate::bmc::words::Bits;
+use crate::bmc::{Bmc, Core};
 use crate::wire::code::CompletionCode;
 use crate::wire::vm::{self, FromMachine, ToMachine};
 
@@ -37,8 +37,6 @@ pub(super) struct Messages {
     pub(super) enables: u8,
     /// The event message buffer.
     pub(super) event: Option<[u8; ENTRY_LEN]>,
-    /// The watchdog timer has reached its pre-timeout.
-    pub(super) pre_timeout: bool,
 }
 
 impl Messages {
@@ -48,24 +46,29 @@ impl Messages {
             self.event.get_or_insert(event);
         }
     }
+}
 
-    /// The message flags.
-    pub(super) fn flags(&self) -> u8 {
-        let event = if self.event.is_some() { flag::EVENT } else { 0 };
-        event | if self.pre_timeout { flag::PRE_TIMEOUT } else { 0 }
+impl Core {
+    /// The message flags (v2.0 section 22.4). No messages are received.
+    pub(super) fn message_flags(&self) -> u8 {
+        let event = if self.messages.event.is_some() { flag::EVENT } else { 0 };
+        let watchdog = self.store.watchdog.pre_timeout_interrupt;
+        event | if watchdog { flag::PRE_TIMEOUT } else { 0 }
     }
 
     /// Clears message flags; an event goes with its flag.
-    pub(super) fn clear(&mut self, flags: u8) {
-        self.event.take_if(|_| flags & flag::EVENT != 0);
-        self.pre_timeout &= flags & flag::PRE_TIMEOUT == 0;
+    pub(super) fn clear_message_flags(&mut self, flags: u8) {
+        self.messages.event.take_if(|_| flags & flag::EVENT != 0);
+        self.store.watchdog.pre_timeout_interrupt &= flags & flag::PRE_TIMEOUT == 0;
     }
 
     fn attention(&self) -> ToMachine {
-        let event_interrupt = self.event.is_some() && self.enables & enable::EVENT_INTERRUPT != 0;
-        match self.flags() {
+        let flags = self.message_flags();
+        let event =
+            flags & flag::EVENT != 0 && self.messages.enables & enable::EVENT_INTERRUPT != 0;
+        match flags {
             0 => ToMachine::NoAttention,
-            _ => ToMachine::Attention { interrupt: event_interrupt || self.pre_timeout },
+            _ => ToMachine::Attention { interrupt: event || flags & flag::PRE_TIMEOUT != 0 },
         }
     }
 }
@@ -130,7 +133,7 @@ impl Bmc {
             interface.interrupts = interrupts;
             interface.out.extend(ToMachine::EnableInterrupts(interrupts).encode());
         }
-        let attention = self.core.messages.attention();
+        let attention = self.core.attention();
         if interface.attention != attention {
             interface.attention = attention;
             interface.out.extend(attention.encode());

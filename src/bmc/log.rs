@@ -191,6 +191,9 @@ impl Core {
                 let interrupt = SensorEvent::asserted(sensors::DIAGNOSTIC, 0);
                 self.log_asked(now, interrupt, "sent", Some(origin));
             }
+            machine::Event::Requested(request, Origin::Watchdog, Err(why)) => {
+                self.log_watchdog_refused(now, *request, *why);
+            }
             machine::Event::Started(cause) => self.log_started(now, *cause),
             machine::Event::Stopped(cause) => {
                 let cycle = status.operation == Some(Request::Cycle);
@@ -240,6 +243,12 @@ impl Core {
         self.log_noted(now, event, &note);
     }
 
+    /// A client has changed something that others may wonder at.
+    pub(super) fn log_reconfigured(&mut self, now: Instant, note: &str) {
+        let event = SensorEvent::asserted(sensors::SYSTEM_EVENT, system::RECONFIGURED);
+        self.log_noted(now, event, note);
+    }
+
     fn log_boot_used(&mut self, now: Instant, used: Override) {
         // It is used up, but nothing was booted by it.
         if self.is_void(used) {
@@ -267,17 +276,6 @@ impl Core {
         let event = SensorEvent::asserted(sensors::WATCHDOG, offset);
         let note = format!("the machine's own watchdog has expired, action {action}");
         self.log_noted(now, event.with_data(0xC0, OEM_USE, UNSPECIFIED), &note);
-    }
-
-    /// The watchdog timer has run out, unless it was set not to be logged (v2.0 section 27.6).
-    pub(super) fn log_watchdog(&mut self, now: Instant) {
-        const DO_NOT_LOG: u8 = 0x80;
-        let [timer_use, action, ..] = self.store.watchdog.settings;
-        if timer_use & DO_NOT_LOG == 0 {
-            // The offsets are the actions (v2.0 table 42-3, sensor type 23h).
-            let event = SensorEvent::asserted(sensors::WATCHDOG, action & 0x07);
-            self.log_event(now, event.with_data(0xC0, timer_use & 0x07, UNSPECIFIED));
-        }
     }
 
     fn log_started(&mut self, now: Instant, cause: StartCause) {

@@ -17,6 +17,7 @@ mod dispatch;
 pub mod event;
 mod handshake;
 mod in_band;
+mod lan;
 mod log;
 mod packet;
 mod sel_text;
@@ -26,6 +27,7 @@ mod sol;
 mod store;
 mod story;
 mod v15;
+mod watchdog;
 mod words;
 
 pub use command::{Channels, CommandInfo, commands};
@@ -44,6 +46,7 @@ use tracing::{debug, info, warn};
 use crate::bmc::command::Statistics;
 use crate::bmc::event::Request;
 use crate::bmc::in_band::{Messages, SystemInterface};
+use crate::bmc::lan::Interface;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Open, Session, Stage, Table};
 use crate::bmc::sol::Sol;
@@ -54,7 +57,7 @@ use crate::bmc::v15::Challenges;
 use crate::bmc::words::Bits;
 use crate::machine::boot::{BootTarget, Override};
 use crate::machine::{self, Origin, Power, Status};
-use crate::plan::{Identity, LanIdentity};
+use crate::plan::Identity;
 use crate::profile::document::Restore;
 use crate::value::BmcKey;
 use crate::wire::DecodeError;
@@ -99,7 +102,7 @@ struct Core {
     cycle_interval_declared: bool,
     name: String,
     asset_tag: Option<String>,
-    lan: LanIdentity,
+    lan: Interface,
     statistics: Statistics,
     machine: Status,
     /// Power requests that were accepted, and of which the machine has not said that it has them.
@@ -208,7 +211,7 @@ impl Bmc {
                 cycle_interval_declared: config.cycle_interval_declared,
                 name: config.name,
                 asset_tag: config.asset_tag,
-                lan: config.lan,
+                lan: Interface { identity: config.lan, settable: config.lan_settable },
                 statistics: Statistics::default(),
                 machine: Status::OFF,
                 unanswered: VecDeque::new(),
@@ -265,6 +268,7 @@ impl Bmc {
             store.lan.cipher_privileges.clear();
         }
         self.core.store = store;
+        self.core.take_over_lan();
         self.core.take_over_power();
         if !self.core.store.users.has_administrator() {
             warn!("no administrator can log in over IPMI");
@@ -332,13 +336,16 @@ impl Bmc {
                     self.core.story.asked = Some((*request, origin.clone()));
                 }
             }
-            machine::Event::Started(_) => self.core.store.boot.countdown = None,
+            machine::Event::Started(_) => {
+                self.core.store.boot.countdown = None;
+                self.core.store.watchdog.machine_started();
+            }
             machine::Event::BootUsed(used) => {
                 if self.core.store.boot.used(*used) {
                     self.core.boot_changed();
                 }
             }
-            machine::Event::Stopped(_) => self.core.store.watchdog.deadline = None,
+            machine::Event::Stopped(_) => self.core.store.watchdog.stop(),
             // The guest has not heeded it in time: what it does now, it does by itself.
             machine::Event::Changed if status.operation.is_none() => {
                 self.core.story.asked.take_if(|(asked, _)| *asked == machine::Request::Soft);
@@ -367,10 +374,7 @@ impl Bmc {
             self.core.log_boot_set(now, boot, "the BMC: no power command came within 60 s");
         }
         self.core.changed |= self.core.store.chassis.count_hours(now);
-        if self.core.store.watchdog.expire(now) {
-            info!("the watchdog timer has expired");
-            self.core.log_watchdog(now);
-        }
+        self.core.run_watchdog(now);
     }
 
     /// All characters from the serial port, which says no more, have arrived where somebody waits
@@ -418,7 +422,7 @@ impl Bmc {
     /// When [`Self::handle_timeout`] and [`Self::poll_transmit`] want to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let watchdog = self.core.store.watchdog.deadline;
+        let watchdog = self.core.store.watchdog.poll_timeout();
         let sol = self.core.sol.poll_timeout();
         let hour = self.core.store.chassis.hour_is_over();
         [self.sessions.next_expiry(), sol, self.core.store.boot.countdown, watchdog, hour]

@@ -159,6 +159,11 @@ const RESTART_CAUSES: [&str; 12] = [
     "real-time clock",
 ];
 
+/// Uses of the watchdog timer (v2.0 section 27.2).
+const TIMER_USES: [&str; 6] = ["none", "BIOS FRB2", "BIOS POST", "OS load", "SMS/OS", "OEM"];
+/// Its pre-timeout interrupts.
+const TIMER_INTERRUPTS: [&str; 4] = ["none", "SMI", "NMI", "messaging interrupt"];
+
 impl Bmc {
     /// The SEL, oldest entry first.
     #[must_use]
@@ -230,6 +235,14 @@ fn event_words(entry: &[u8]) -> String {
             }
         }
         (0x10, 5) if has_third => words += &format!(" ({third} %)"),
+        (0x23, _) if has_second => {
+            let timer_use = TIMER_USES.get(usize::from(second & 0x0F)).copied();
+            words += &format!(", use: {}", timer_use.unwrap_or("unknown"));
+            let interrupt = TIMER_INTERRUPTS.get(usize::from(second >> 4)).copied();
+            if let Some(interrupt) = interrupt.filter(|_| second >> 4 != 0) {
+                words += &format!(", interrupt: {interrupt}");
+            }
+        }
         (0x2A, _) if has_second => words += &format!(", user ID {}", second & 0x3F),
         _ => {}
     }
@@ -253,6 +266,10 @@ mod tests {
         assert_eq!(words(0x09, 0x6F, [2, 0xFF, 0xFF]), "event 2h");
         assert_eq!(words(0x01, 0x01, [0x59, 80, 75]), "upper critical going high");
         assert_eq!(words(0x2A, 0x6F, [0xF2, 2, 1]), "invalid user name or password, user ID 2");
+        let timer = |data| words(0x23, 0x6F, data);
+        assert_eq!(timer([0xC1, 0x04, 0xFF]), "hard reset, use: SMS/OS");
+        assert_eq!(timer([0xC8, 0x23, 0xFF]), "timer interrupt, use: OS load, interrupt: NMI");
+        assert_eq!(timer([0xC0, 0xFF, 0xFF]), "timer expired, use: unknown");
         assert_eq!(words(0xC0, 0x6F, [0x0F, 0, 0]), "event Fh");
         assert_eq!(words(0x10, 0x6F, [0x35, 0xFF, 90]), "log almost full (90 %)");
         for short in 0..16 {

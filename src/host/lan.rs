@@ -32,9 +32,14 @@ pub fn identity(bind: &Bind) -> LanIdentity {
         identity.mac = mac(entry).unwrap_or(identity.mac);
     }
     if identity.mac == [0; 6] {
-        // Loopback has none; the host's is better than none.
-        let any = addresses.iter().filter_map(mac).find(|mac| *mac != [0; 6]);
-        identity.mac = any.unwrap_or_default();
+        // Loopback has none; another one's is better than none. Only TAP devices may be there beside it:
+        // they have no address, and each time another MAC address.
+        let named = |entry: &InterfaceAddress| {
+            let name = &entry.interface_name;
+            addresses.iter().any(|other| other.interface_name == *name && v4(other).is_some())
+        };
+        let others = addresses.iter().filter(|entry| named(entry));
+        identity.mac = others.filter_map(mac).find(|mac| *mac != [0; 6]).unwrap_or_default();
     }
     if let Some((_, gateway)) = route.filter(|(interface, _)| *interface == name) {
         identity.gateway = gateway;

@@ -35,6 +35,8 @@ pub struct IpmiPlan {
     pub k_g_file: Option<PathBuf>,
     /// Software on the machine reaches the BMC over a KCS system interface.
     pub in_band: bool,
+    /// Clients may tell the BMC which addresses it says that it has.
+    pub lan_settable: bool,
     /// Users.
     pub users: Vec<UserPlan>,
 }
@@ -115,6 +117,7 @@ impl IpmiPlan {
             v15: profile.ipmi.v15.clone(),
             k_g_file: profile.ipmi.k_g_file.clone(),
             in_band: profile.ipmi.in_band,
+            lan_settable: profile.ipmi.lan_settable,
             users: users.collect(),
         }
     }
@@ -135,6 +138,9 @@ impl IpmiPlan {
         }
         let in_band = if self.in_band { "KCS" } else { "off" };
         let _ = writeln!(out, "  in-band {in_band}");
+        if self.lan_settable {
+            let _ = writeln!(out, "  LAN     addresses that it tells can be set");
+        }
         for UserPlan { slot, name, password, privilege, enabled, .. } in &self.users {
             let privilege = match privilege {
                 UserPrivilege::User => "user",

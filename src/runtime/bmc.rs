@@ -13,6 +13,7 @@ use crate::host::timer::Timer;
 use crate::host::udp::Udp;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
+use crate::plan::LanIdentity;
 use crate::runtime::{console, machine};
 
 /// Room in the inbox. Machine events wait when it is full.
@@ -32,6 +33,8 @@ pub(super) enum Input {
     SystemInterface(u64, mpsc::UnboundedSender<Vec<u8>>),
     /// The system interface of the process with this number has said this.
     FromSystemInterface(u64, Vec<u8>),
+    /// The interface that is served on is this by now.
+    Lan(LanIdentity),
     /// Somebody wants to know.
     Query(oneshot::Sender<Snapshot>),
     /// `ctl` sets what to boot, for how long, and whether by UEFI.
@@ -153,6 +156,7 @@ impl Serving {
                     self.engine.handle_system_interface(host::now(), &bytes);
                 }
             }
+            Input::Lan(identity) => self.engine.handle_lan(identity),
             // `serve` has its own way with it.
             Input::Finish(_) => {}
             Input::Query(reply) => {

@@ -10,12 +10,14 @@
 //! ```
 //!
 //! `bmc` owns the engine, `machine` the power state machine and the process, a `console` for each
-//! serial port its hub, `network` the interfaces of the NICs, whose carriers it tells `machine`. No task waits for another's answer but `control`, which no client of the BMC depends on.
+//! serial port its hub, `network` the interfaces of the NICs, whose carriers it tells `machine`, `lan`
+//! the interface of the BMC. No task waits for another's answer but `control`, which no client of the BMC depends on.
 #![expect(clippy::disallowed_methods, reason = "tasks are started here")]
 
 mod bmc;
 mod console;
 mod control;
+mod lan;
 mod machine;
 mod network;
 mod nics;
@@ -39,6 +41,7 @@ use crate::console::From;
 use crate::control::SOCKET;
 use crate::host::dirs::{self, DirError};
 use crate::host::log_file::LogFile;
+use crate::host::netlink::Watch;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
 use crate::host::{facts, nvram, process, tcp, wiring};
@@ -105,8 +108,10 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     let (mut terminate, mut interrupt) = signals()
         .map_err(|error| fail(host(At::Nowhere, format!("no signal handler: {error}"))))?;
 
+    // Before it is looked at, so that nothing is missed.
+    let watch = Watch::new();
     let lan = crate::host::lan::identity(&plan.ipmi.bind);
-    let engine = BmcConfig::new(&plan, passwords, k_g, lan);
+    let engine = BmcConfig::new(&plan, passwords, k_g, lan.clone());
     let (bmc_sender, bmc_inbox) = mpsc::channel(bmc::INBOX);
     let (machine_sender, machine_inbox) = mpsc::unbounded_channel();
     let (network_sender, network_inbox) = mpsc::unbounded_channel();
@@ -153,6 +158,13 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         console,
     };
     tokio::task::spawn_local(control::serve(control, owners));
+    match watch {
+        Ok(watch) => {
+            let bind = plan.ipmi.bind.clone();
+            tokio::task::spawn_local(lan::run(bind, watch, lan, bmc_sender.clone()));
+        }
+        Err(error) => warn!(%error, "the BMC's addresses are not followed"),
+    }
     let (settled_sender, settled) = oneshot::channel();
     if let Some(network) = network {
         let machine = machine_sender.clone();

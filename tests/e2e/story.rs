@@ -14,7 +14,7 @@ fn state(machine: &Machine, name: &str) -> PathBuf {
 
 /// Waits until `ctl sel list` has a line that ends so.
 #[track_caller]
-fn told(machine: &Machine, text: &str) {
+pub(crate) fn told(machine: &Machine, text: &str) {
     wait_until(&format!("`{text}` in the log"), SOON, || {
         let list = machine.ctl(&["sel", "list"]).succeeds().stdout;
         list.lines().any(|line| line.ends_with(text))
@@ -302,7 +302,10 @@ fn a_watchdog_of_the_machines_own_is_told_apart_from_a_reboot() {
     sol.type_line("cd $(dirname $(grep -l 0x25ab /sys/bus/pci/devices/*/device))");
     sol.type_line("printf '\\004\\000' | dd of=config bs=2 seek=48 conv=notrunc 2> /dev/null");
     sol.type_line("printf '\\002' | dd of=config bs=1 seek=104 conv=notrunc 2> /dev/null");
-    told(&machine, "Watchdog: hard reset (the machine's own watchdog has expired, action reset)");
+    told(
+        &machine,
+        "Watchdog: hard reset, use: OEM (the machine's own watchdog has expired, action reset)",
+    );
     told(&machine, "(reset by the machine's own watchdog)");
     machine.ipmitool(&["chassis", "restart_cause"]).succeeds().says("watchdog");
     assert_eq!(machine.wait_on(), qemu);

@@ -58,6 +58,7 @@ pub fn config() -> Config {
         identity: vector_engine::identity(),
         cpu_sockets: 2,
         lan: LanIdentity::default(),
+        lan_settable: false,
     }
 }
 

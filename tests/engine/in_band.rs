@@ -1,6 +1,8 @@
 //! The system interface, as QEMU's `ipmi-bmc-extern` speaks.
 
 use qemu_bmc::bmc::event::Request;
+use std::time::Duration;
+
 use qemu_bmc::bmc::{Channels, commands};
 use qemu_bmc::machine::{self, Event, Origin, StartCause, Status};
 use qemu_bmc::wire::code::NetFn;
@@ -286,4 +288,22 @@ fn garbage_from_the_machine_is_dropped() {
     let mut rig = Rig::new();
     rig.bmc.handle_system_interface(rig.now, &[0x01, 0x18, 0x01, 0xE6, 0xA0]);
     assert_eq!(rig.bmc.poll_system_interface(), None);
+}
+
+#[test]
+fn the_watchdog_rings_before_it_bites() {
+    let mut machine = Machine::new();
+    // Messaging interrupt one second before a reset, for the OS.
+    assert_eq!(machine.command(APP, 0x24, &[0x04, 0x31, 1, 0, 30, 0]).0, 0);
+    assert_eq!(machine.command(APP, 0x22, &[]).0, 0);
+    machine.rig.pass(Duration::from_millis(1900));
+    assert_eq!(machine.told(), NOTHING);
+    machine.rig.pass(Duration::from_millis(100));
+    assert_eq!(machine.told(), [ATTENTION_IRQ]);
+    assert_eq!(machine.command(APP, 0x31, &[]), (0, vec![0x08]));
+    assert_eq!(machine.command(APP, 0x30, &[0x08]).0, 0);
+    assert_eq!(machine.told(), [NO_ATTENTION]);
+    assert_eq!(machine.rig.power_requests(), []);
+    machine.rig.pass(Duration::from_secs(1));
+    assert_eq!(machine.rig.power_requests(), [machine::Request::Reset]);
 }

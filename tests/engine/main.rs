@@ -26,6 +26,7 @@ mod users;
 mod v15;
 mod vector_engine;
 mod vectors;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -166,7 +166,7 @@ fn power_by_others_is_told_as_theirs() {
     assert_eq!(
         told[..3],
         [
-            "Watchdog: hard reset (the machine's own watchdog has expired, action reset)",
+            "Watchdog: hard reset, use: OEM (the machine's own watchdog has expired, action reset)",
             "System Boot: warm reset by the operating system (reset by the machine's own watchdog)",
             "System Boot: restart, cause: watchdog",
         ]

@@ -37,6 +37,7 @@ pub fn engine() -> Bmc {
         identity: identity(),
         cpu_sockets: 2,
         lan: LanIdentity::default(),
+        lan_settable: false,
     };
     let mut bmc = Bmc::new(config, [42; 32]);
     let status = Status::ON;

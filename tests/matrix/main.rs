@@ -71,6 +71,7 @@ groups! {
     ipmitool_lan,
     freeipmi_lan,
     k_g,
+    lan_settable,
     cipher_suites,
     cipher_suite_0,
     openipmi,

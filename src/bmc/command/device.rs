@@ -94,7 +94,7 @@ fn get_global_enables(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>,
 fn clear_message_flags(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [flags] = exactly(data)?;
     if context.source == Source::System {
-        context.core.messages.clear(flags);
+        context.core.clear_message_flags(flags);
     }
     Ok(Vec::new())
 }
@@ -102,7 +102,7 @@ fn clear_message_flags(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>
 /// Get Message Flags (section 22.4).
 fn get_message_flags(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [] = exactly(data)?;
-    Ok(vec![context.core.messages.flags()])
+    Ok(vec![context.core.message_flags()])
 }
 
 /// Get Message (section 22.6): the receive queue is empty, as nobody can put anything there.

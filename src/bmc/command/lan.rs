@@ -1,16 +1,18 @@
 //! LAN configuration and statistics (v2.0 chapter 23).
 //!
-//! Addresses are those of the interface that the BMC serves on, which belongs to the container:
-//! they can be read, and written only as what they are.
+//! Addresses are those of the interface that the BMC serves on, which belongs to the container: they
+//! can be read, and written only as what they are, unless the profile says that the BMC may be told to
+//! say something else.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::bmc::Core;
 use crate::bmc::command::channel::lan;
 use crate::bmc::command::{ADMINISTRATOR, Context, Entry, OPERATOR, USER, exactly};
+use crate::bmc::lan::NOT_TO_BE_HAD;
 use crate::bmc::session::Info;
 use crate::bmc::store::lan::DESTINATIONS;
 use crate::wire::code::{CompletionCode, NetFn, Privilege};
@@ -27,9 +29,6 @@ pub(super) const TABLE: &[Entry] = &[
 fn is_community(data: &[u8]) -> bool {
     data.get(1) == Some(&16)
 }
-
-/// A value that the BMC does not have. Not CCh: ipmitool would ask again for ever.
-const NOT_TO_BE_HAD: CompletionCode = CompletionCode::OUT_OF_RANGE;
 
 const PARAMETER_VERSION: u8 = 0x11;
 /// ARP requests are answered, by the kernel, and no gratuitous ones are sent.
@@ -89,6 +88,7 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
             }
             store.auth_enables = Some(enables);
         }
+        3..=6 | 12..=15 if core.lan.settable => return set_address(context, *parameter, value),
         7 => store.ipv4_header = exactly(value)?,
         16 => store.community = exactly(value)?,
         18 => {
@@ -149,6 +149,19 @@ pub(super) fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
     Ok(Vec::new())
 }
 
+fn set_address(
+    context: &mut Context<'_>,
+    parameter: u8,
+    value: &[u8],
+) -> Result<Vec<u8>, CompletionCode> {
+    if let Some(what) = context.core.set_address(parameter, value)? {
+        let note = format!("{what} by {}", context.origin());
+        info!("{note}");
+        context.core.log_reconfigured(context.now, &note);
+    }
+    Ok(Vec::new())
+}
+
 fn destination<T>(found: Option<T>) -> Result<T, CompletionCode> {
     found.ok_or(CompletionCode::OUT_OF_RANGE)
 }
@@ -167,7 +180,7 @@ pub(super) fn get(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
 
 /// A parameter's value.
 fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionCode> {
-    let (identity, store) = (&core.lan, &core.store.lan);
+    let store = &core.store.lan;
     let alert = || destination(store.destination(selector & 0x0F));
     Ok(match parameter {
         0 => {
@@ -177,20 +190,12 @@ fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionC
         }
         1 => vec![core.supported_auth_types()],
         2 => core.enabled_auth_types().to_vec(),
-        3 => identity.address.octets().to_vec(),
-        // Static, as far as the BMC is concerned.
-        4 => vec![0x01],
-        5 => mac(core).to_vec(),
-        6 => identity.netmask().octets().to_vec(),
+        3..=6 | 12..=15 => core.address(parameter).unwrap_or_default(),
         7 => store.ipv4_header.to_vec(),
         8 => core.advertised_port.to_le_bytes().to_vec(),
         10 => vec![ARP_ANSWERED],
-        // No gratuitous ARP; and neither a backup gateway.
+        // No gratuitous ARP.
         11 => vec![0],
-        12 => identity.gateway.octets().to_vec(),
-        13 => identity.gateway_mac.to_vec(),
-        14 => vec![0; 4],
-        15 => vec![0; 6],
         16 => store.community.to_vec(),
         17 => vec![DESTINATIONS],
         18 => [&[selector & 0x0F][..], &alert()?.kind].concat(),
@@ -219,7 +224,7 @@ fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionC
 fn read_ipv6(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionCode> {
     /// Both at the same time: as a capability, and as what is switched on.
     const BOTH: u8 = 0x02;
-    let (addresses, store) = (&core.lan.ipv6, &core.store.lan);
+    let (addresses, store) = (&core.lan.identity.ipv6, &core.store.lan);
     Ok(match parameter {
         50 => vec![BOTH],
         51 => vec![if addresses.is_empty() { 0 } else { BOTH }],
@@ -243,12 +248,6 @@ fn read_ipv6(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, Comple
         58 | 59 => return Err(CompletionCode::OUT_OF_RANGE),
         _ => return Err(CompletionCode::PARAMETER_NOT_SUPPORTED),
     })
-}
-
-/// Never all zero, which clients take for a BMC that is not set up.
-fn mac(core: &Core) -> [u8; 6] {
-    let [.., a, b, c, d, e] = core.guid;
-    if core.lan.mac == [0; 6] { [0x02, a, b, c, d, e] } else { core.lan.mac }
 }
 
 /// Suspend BMC ARPs (section 23.3). The kernel goes on answering, and the response says so.

@@ -1,19 +1,18 @@
 //! Watchdog commands (v2.0 chapter 27).
 
 use crate::bmc::command::{Context, Entry, OPERATOR, USER, exactly};
+use crate::bmc::store::watchdog::{DO_NOT_LOG, MESSAGING, NMI, NO_INTERRUPT, USE};
 use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
 pub(super) const TABLE: &[Entry] = &[
-    Entry::acts(NetFn::APP, 0x22, OPERATOR, "27.5", "Reset Watchdog Timer", reset),
+    Entry::reads(NetFn::APP, 0x22, OPERATOR, "27.5", "Reset Watchdog Timer", reset),
     Entry::acts(NetFn::APP, 0x24, OPERATOR, "27.6", "Set Watchdog Timer", set),
     Entry::reads(NetFn::APP, 0x25, USER, "27.7", "Get Watchdog Timer", get),
 ];
 
 /// Timer use: do not stop the timer.
 const DO_NOT_STOP: u8 = 0x40;
-/// Timer use: do not log.
-const DO_NOT_LOG: u8 = 0x80;
 
 /// Reset Watchdog Timer (section 27.5).
 fn reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
@@ -23,6 +22,10 @@ fn reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCo
     if !watchdog.is_set {
         return Err(NOT_SET);
     }
+    // Only Set Watchdog Timer stops it then.
+    if watchdog.is_past_pre_timeout() {
+        return Err(CompletionCode::NOT_IN_PRESENT_STATE);
+    }
     watchdog.start(context.now);
     Ok(Vec::new())
 }
@@ -30,7 +33,10 @@ fn reset(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCo
 /// Set Watchdog Timer (section 27.6).
 fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [timer_use, actions, pre_timeout_s, clear, low, high] = exactly(data)?;
-    let legal = (1..=5).contains(&(timer_use & 0x07)) && actions & 0x07 <= 3 && actions >> 4 <= 3;
+    // Nothing can raise an SMI in the machine, and a refusal is how software finds that out
+    // (section 27.4.1).
+    let interrupts = matches!(actions >> 4, NO_INTERRUPT | NMI | MESSAGING);
+    let legal = (1..=5).contains(&(timer_use & USE)) && actions & 0x07 <= 3 && interrupts;
     let initial_100ms = u16::from_le_bytes([low, high]);
     // A pre-timeout that comes before the start is none (section 27.6, byte 3).
     let before_start = u16::from(pre_timeout_s) * 10 > initial_100ms;
@@ -38,12 +44,13 @@ fn set(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode
         return Err(CompletionCode::INVALID_FIELD);
     }
     let watchdog = &mut context.core.store.watchdog;
-    watchdog.settings = [timer_use & (DO_NOT_LOG | 0x07), actions & 0x77, pre_timeout_s, 0];
+    watchdog.settings = [timer_use & (DO_NOT_LOG | USE), actions & 0x77, pre_timeout_s, 0];
     watchdog.expired &= !clear;
     watchdog.initial_100ms = initial_100ms;
     watchdog.is_set = true;
     let runs_on = timer_use & DO_NOT_STOP != 0 && watchdog.deadline.is_some();
-    watchdog.deadline = None;
+    watchdog.stop();
+    watchdog.pre_timeout_interrupt = false;
     if runs_on {
         watchdog.start(context.now);
     }

@@ -1,6 +1,7 @@
 //! LAN configuration parameters (v2.0 table 23-4) that clients can set.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub(in crate::bmc) struct Lan {
     /// The session that has announced to set parameters.
     #[serde(skip)]
     pub(in crate::bmc) set_in_progress_by: Option<u32>,
+    /// Addresses as they were set, where that is not what the interface has.
+    pub(in crate::bmc) addresses: Addresses,
     /// Authentication types by privilege level, callback to OEM (parameter 2); `None`: all that
     /// are supported.
     pub(in crate::bmc) auth_enables: Option<[u8; 5]>,
@@ -42,6 +45,26 @@ pub(in crate::bmc) struct Lan {
     destinations: [Destination; DESTINATIONS as usize],
 }
 
+/// What the BMC says of itself instead of what its interface has; `None`: what that has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::bmc) struct Addresses {
+    /// IPv4 address (parameter 3).
+    pub(in crate::bmc) address: Option<Ipv4Addr>,
+    /// Where it is from (parameter 4).
+    pub(in crate::bmc) source: Option<u8>,
+    /// MAC address (parameter 5).
+    pub(in crate::bmc) mac: Option<[u8; 6]>,
+    /// Netmask (parameter 6).
+    pub(in crate::bmc) netmask: Option<Ipv4Addr>,
+    /// Default gateway (parameters 12 and 13).
+    pub(in crate::bmc) gateway: Option<Ipv4Addr>,
+    pub(in crate::bmc) gateway_mac: Option<[u8; 6]>,
+    /// Backup gateway (parameters 14 and 15).
+    pub(in crate::bmc) backup_gateway: Option<Ipv4Addr>,
+    pub(in crate::bmc) backup_gateway_mac: Option<[u8; 6]>,
+}
+
 /// An alert destination (parameters 18, 19 and 25), each as it goes over the wire, without its
 /// number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +84,7 @@ impl Default for Lan {
         community[..6].copy_from_slice(b"public");
         Self {
             set_in_progress_by: None,
+            addresses: Addresses::default(),
             auth_enables: None,
             ipv4_header: [0x40, 0x40, 0x10],
             community,

@@ -1,6 +1,7 @@
 //! The kernel's links, over rtnetlink. No sysfs and no sysctl: both are read-only in a container.
 
 mod address;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use rtnetlink::{
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+pub use watch::Watch;
 
 use crate::machine::wires::Link;
 

@@ -31,6 +31,8 @@ pub struct Ipmi {
     pub k_g_file: Option<PathBuf>,
     /// Software on the machine reaches the BMC.
     pub in_band: bool,
+    /// Clients may set the addresses that the BMC tells.
+    pub lan_settable: bool,
     /// Users, the first in slot 2.
     pub users: Vec<User>,
 }
@@ -145,6 +147,7 @@ impl Check<'_> {
             v15: ipmi.v15.clone(),
             k_g_file: ipmi.k_g_file.clone(),
             in_band: ipmi.in_band,
+            lan_settable: ipmi.lan_settable,
             users,
         }
     }

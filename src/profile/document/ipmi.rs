@@ -42,6 +42,11 @@ pub struct Ipmi {
     /// administrator, as on metal.
     #[schemars(example = false)]
     pub in_band: bool,
+    /// Clients may set IP address and its source, MAC address, netmask and gateways (LAN parameters 3
+    /// to 6 and 12 to 15). It is kept and told again, and is only what the BMC says: the container's
+    /// interface stays as it is. Otherwise they are read-only.
+    #[schemars(example = true)]
+    pub lan_settable: bool,
     /// Users, the first in user slot 2. Default: administrator `admin` with password `password`.
     #[schemars(length(max = 14), example = [serde_json::json!({"name": "admin", "password_file": "/run/secrets/ipmi"})])]
     pub users: Vec<User>,
@@ -58,6 +63,7 @@ impl Default for Ipmi {
             v15: vec![V15Auth::Md5],
             k_g_file: None,
             in_band: true,
+            lan_settable: false,
             users: Vec::new(),
         }
     }

@@ -29,12 +29,11 @@ impl Core {
         session: Option<(u32, &mut Open)>,
         asked: &Asked<'_>,
     ) -> Outcome {
-        let user = session.as_ref().map(|(_, open)| open.user_name.clone());
-        let user = user.as_deref().unwrap_or("-");
         let command = match Command::find(asked) {
             Ok(command) => command,
             Err(code) => {
                 let (net_fn, number) = (asked.net_fn.0, asked.command);
+                let user = user_name(session.as_ref());
                 debug!(user, from = %source, ?code, "command {net_fn:02x}h/{number:02x}h");
                 return Outcome { result: Err(code), after: After::Nothing, has_effect: false };
             }
@@ -45,6 +44,7 @@ impl Core {
         let data = Hex(if command.is_secret(asked.data) { &[] } else { asked.data });
         let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
         let (name, has_effect) = (command.name(), command.has_effect());
+        let user = user_name(context.session.as_ref());
         if has_effect {
             info!(user, from = %source, %data, ?code, "{name}");
         } else {
@@ -137,6 +137,11 @@ impl Bmc {
             }
         }
     }
+}
+
+/// Who asks, for the log.
+fn user_name<'a>(session: Option<&'a (u32, &mut Open)>) -> &'a str {
+    session.map_or("-", |(_, open)| &open.user_name)
 }
 
 /// The response to a request over the LAN.

@@ -12,6 +12,7 @@ mod channel;
 mod console;
 mod device;
 mod lan;
+mod readings;
 mod robustness;
 mod sensors;
 mod setup;

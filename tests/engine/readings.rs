@@ -187,6 +187,8 @@ fn thresholds_of_a_profile_are_those_that_it_names() {
     assert_eq!(after(&mut rig, 90.0, 0), [[0x0B, INLET, 0x01, 0x59, 180, 180]]);
     assert_eq!(after(&mut rig, 85.5, 1), [[0; 6]; 0], "not far enough");
     assert_eq!(after(&mut rig, 84.0, 1), [[0x0B, INLET, 0x81, 0x59, 168, 180]]);
+    // What is not there is not crossed.
+    assert_eq!(read(&mut rig, &mut session, INLET), [168, 0xC0, 0xC0]);
 }
 
 #[test]

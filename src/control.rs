@@ -10,7 +10,7 @@ use crate::machine::{Power, Request as PowerRequest};
 pub const SOCKET: &str = "control.sock";
 
 /// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub enum Request {
     /// How the machine and its BMC are.
@@ -37,6 +37,15 @@ pub enum Request {
     },
     /// What the System Event Log holds.
     Sel,
+    /// What the sensors read.
+    Sensors,
+    /// Set the reading of a sensor.
+    Sensor {
+        /// Its name.
+        name: String,
+        /// What it is to read; `null`: what it would read by itself.
+        value: Option<f64>,
+    },
     /// Switch power.
     Power {
         /// What to do.
@@ -61,7 +70,7 @@ pub enum BootChoice {
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
     /// To [`Request::Status`].
@@ -70,6 +79,8 @@ pub enum Response {
     Links(Vec<Link>),
     /// To [`Request::Sel`]: oldest entry first.
     Sel(Vec<SelEntry>),
+    /// To [`Request::Sensors`]: by number.
+    Sensors(Vec<Sensor>),
     /// The request was accepted.
     Accepted,
     /// It was not; says why.
@@ -174,4 +185,23 @@ pub struct SelEntry {
     pub detail: Option<String>,
     /// The record as it is, in hexadecimal.
     pub record: String,
+}
+
+/// What a sensor reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensor {
+    /// Sensor number.
+    pub number: u8,
+    /// Name.
+    pub name: String,
+    /// What kind of number it reads as; `states` and `events` for sensors without one.
+    pub kind: String,
+    /// What it reads, if it has a number, and that can be read now.
+    pub value: Option<f64>,
+    /// The unit's sign, for those with a number.
+    pub unit: Option<String>,
+    /// States that it is in, and thresholds that it has crossed.
+    pub states: Vec<String>,
+    /// `ctl` has set the reading.
+    pub set: bool,
 }

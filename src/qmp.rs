@@ -81,6 +81,9 @@ pub enum Command {
         /// It has one.
         up: bool,
     },
+    /// Asks what was read from and written to block devices.
+    #[serde(rename = "query-blockstats")]
+    QueryBlockstats,
     /// Sets a property of a device.
     #[serde(rename = "qom-set")]
     QomSet {
@@ -174,6 +177,17 @@ pub enum Event {
     },
     /// Any other event, by name.
     Other(String),
+}
+
+/// Bytes that the guest has read from all its block devices, and written: what `query-blockstats`
+/// returns, added up.
+#[must_use]
+pub fn block_bytes(returned: &Value) -> Option<u64> {
+    let bytes = |device: &Value| {
+        let count = |name: &str| device.get("stats")?.get(name)?.as_u64();
+        count("rd_bytes")?.checked_add(count("wr_bytes")?)
+    };
+    returned.as_array()?.iter().try_fold(0_u64, |sum, device| sum.checked_add(bytes(device)?))
 }
 
 impl Message {
@@ -287,6 +301,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_all_block_devices() {
+        let stats = serde_json::json!([
+            {"device": "", "qdev": "/machine/peripheral/disk0/virtio-backend",
+             "stats": {"rd_bytes": 4096, "wr_bytes": 512, "rd_operations": 1}},
+            {"device": "", "stats": {"rd_bytes": 1, "wr_bytes": 2}},
+        ]);
+        assert_eq!(block_bytes(&stats), Some(4611));
+        assert_eq!(block_bytes(&serde_json::json!([])), Some(0));
+        let most = serde_json::json!([{"stats": {"rd_bytes": u64::MAX, "wr_bytes": 1}}]);
+        for odd in [most, serde_json::json!({}), serde_json::json!([{"stats": {}}])] {
+            assert_eq!(block_bytes(&odd), None, "{odd}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_an_error() {
         for line in ["", "{}", "[]", "{\"event\": 3}", "null", "{\"return\":"] {
             assert!(Message::decode(line).is_err(), "{line}");
@@ -297,6 +326,8 @@ mod tests {
     fn commands_are_what_qemu_reads() {
         let text = |command: &Command| serde_json::to_string(&Request { command, id: 1 }).unwrap();
         assert_eq!(text(&Command::Quit), r#"{"execute":"quit","id":1}"#);
+        let stats = r#"{"execute":"query-blockstats","id":1}"#;
+        assert_eq!(text(&Command::QueryBlockstats), stats);
         let command = Command::QomSet {
             path: "/machine/peripheral/disk0".into(),
             property: "bootindex".into(),

@@ -1,6 +1,6 @@
 //! What the engine is told at its start.
 
-use crate::plan::{Identity, LanIdentity, Plan};
+use crate::plan::{Identity, LanIdentity, Plan, SensorsPlan};
 use crate::profile::check::Declared;
 use crate::profile::document::{Restore, UserPrivilege, V15Auth};
 use crate::value::{BmcKey, Secret};
@@ -58,6 +58,9 @@ pub struct Config {
     pub identity: Identity,
     /// CPU sockets that the machine has.
     pub cpu_sockets: u32,
+    /// Sensors that read as a number. Of the profile's, thresholds that were set over IPMI do not
+    /// outlive a restart.
+    pub sensors: SensorsPlan,
     /// The interface that it serves on.
     pub lan: LanIdentity,
     /// Clients may tell the BMC to say that it is something else.
@@ -72,6 +75,7 @@ impl Config {
         let (identity, power, serial) = (&plan.identity, &plan.power, &plan.serial);
         let uefi = plan.qemu.nvram.is_some();
         let kernel = plan.qemu.boots_kernel();
+        let sensors = plan.sensors.clone();
         let plan = &plan.ipmi;
         let users = plan.users.iter().zip(passwords).map(|(user, password)| User {
             name: user.name.clone().into_bytes(),
@@ -105,6 +109,7 @@ impl Config {
             asset_tag: identity.asset_tag.clone(),
             identity: identity.clone(),
             cpu_sockets: plan.cpu_sockets,
+            sensors,
             lan,
             lan_settable: plan.lan_settable,
         }

@@ -5,11 +5,13 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use crate::bmc::Core;
-use crate::bmc::sensors::{self, Kind};
+use crate::bmc::analog::threshold_event;
+use crate::bmc::sensors;
 use crate::bmc::store::hex;
 use crate::bmc::store::sel::{ALMOST_FULL, ALMOST_FULL_PERCENT, CAPACITY, ENTRY_LEN};
 use crate::bmc::story::{RestartCause, codes};
 use crate::bmc::words::override_words;
+use crate::machine::activity::Activity;
 use crate::machine::boot::{BootTarget, Override};
 use crate::machine::{self, Origin, Power, Request, StartCause, StopCause};
 use crate::value::BootDevice;
@@ -177,6 +179,9 @@ impl Core {
     /// What happened to the machine.
     pub(super) fn log_machine(&mut self, now: Instant, event: &machine::Event) {
         let status = self.machine;
+        if status.power == Power::Off {
+            self.sensors.activity = Activity::default();
+        }
         // The ACPI power button, whoever has pressed it.
         let soft = status.operation == Some(Request::Soft);
         if soft && !self.sensors.soft {
@@ -356,12 +361,12 @@ impl Core {
         let on = self.machine.power == Power::On;
         let mut events = Vec::new();
         for sensor in self.sensors.iter().filter(|sensor| only.is_none_or(|n| n == sensor.number)) {
-            let Kind::Analog(analog) = &sensor.kind else { continue };
+            let Some(analog) = sensor.analog() else { continue };
             let settings = self.store.sensors.get(&sensor.number).copied().unwrap_or_default();
             let thresholds = settings.thresholds_of(analog);
             let before = self.sensors.asserted.get(&sensor.number).copied().unwrap_or(0);
             let scanned = settings.enables_of(sensor).scanning;
-            let Some(reading) = analog.read(on).filter(|_| scanned) else {
+            let Some(reading) = self.sensors.read(sensor, on).filter(|_| scanned) else {
                 // Nothing is known, so nothing has ended.
                 events.push((sensor.number, 0, Vec::new()));
                 continue;
@@ -369,11 +374,14 @@ impl Core {
             let [positive, negative] = settings.hysteresis_of(analog);
             let mut after = 0;
             let mut of_sensor = Vec::new();
-            let crossed = sensors::beyond(reading, thresholds);
+            let crossed = analog.beyond(reading, thresholds);
             // A state that holds ends only when the reading is beyond the hysteresis, too.
             let back = [reading.saturating_sub(negative), reading.saturating_add(positive)];
             for (index, threshold) in (0_u8..).zip(thresholds) {
-                let offset = sensors::threshold_event(index);
+                if analog.supported & 1 << index == 0 {
+                    continue;
+                }
+                let offset = threshold_event(index);
                 let state = 1_u16 << offset;
                 let held = before & state != 0;
                 let [low, high] = back;

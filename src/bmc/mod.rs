@@ -8,6 +8,7 @@
 //! GUID, Get Channel Cipher Suites, the messages of the RMCP+ session set-up, and of IPMI 1.5 Get
 //! Session Challenge and Activate Session.
 
+mod analog;
 mod boot;
 mod command;
 mod config;
@@ -20,6 +21,7 @@ mod in_band;
 mod lan;
 mod log;
 mod packet;
+mod readings;
 mod sel_text;
 mod sensors;
 mod session;
@@ -33,6 +35,7 @@ mod words;
 pub use command::{Channels, CommandInfo, commands};
 pub use config::{Config, User};
 pub use differences::Difference;
+pub use readings::{SensorError, SensorStatus};
 pub use sel_text::SelEntry;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -221,7 +224,7 @@ impl Bmc {
                 challenges: Challenges::new(),
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
-                sensors: Sensors::new(config.cpu_sockets, DEVICE_SUPPORT),
+                sensors: Sensors::new(config.cpu_sockets, &config.sensors, DEVICE_SUPPORT),
                 messages: Messages::default(),
                 identity: config.identity,
                 store,
@@ -258,6 +261,7 @@ impl Bmc {
         store.k_g = store.k_g.filter(|_| self.core.declared_k_g.is_none());
         store.sel.settle();
         store.sdr.settle(&self.core.sensors.records);
+        self.core.sensors.settle(&mut store);
         store.fru.settle(&self.core.identity);
         store.pef.settle();
         let limits = self.core.suites.iter().filter_map(|suite| store.lan.cipher_limit(*suite));

@@ -208,22 +208,27 @@ impl Bmc {
     }
 }
 
+/// The name of a state, if it is one that we know.
+pub(super) fn state_name(event_type: u8, sensor_type: u8, offset: u8) -> Option<&'static str> {
+    let names: &[&str] = match event_type {
+        0x01 => &THRESHOLDS,
+        0x0A => &AVAILABILITY,
+        0x6F => {
+            let known = SENSOR_SPECIFIC.iter().find(|(kind, _)| *kind == sensor_type);
+            known.map_or(&[], |(_, names)| names)
+        }
+        _ => &[],
+    };
+    names.get(usize::from(offset)).copied().filter(|name| !name.is_empty())
+}
+
 /// What has happened.
 fn event_words(entry: &[u8]) -> String {
     let [.., sensor_type, _, event_type, first, second, third] = entry else {
         return String::new();
     };
     let offset = usize::from(first & 0x0F);
-    let names: &[&str] = match event_type & 0x7F {
-        0x01 => &THRESHOLDS,
-        0x0A => &AVAILABILITY,
-        0x6F => {
-            let known = SENSOR_SPECIFIC.iter().find(|(kind, _)| kind == sensor_type);
-            known.map_or(&[], |(_, names)| names)
-        }
-        _ => &[],
-    };
-    let name = names.get(offset).copied().filter(|name| !name.is_empty());
+    let name = state_name(event_type & 0x7F, *sensor_type, first & 0x0F);
     let mut words = name.map_or_else(|| format!("event {offset:X}h"), str::to_owned);
     let (has_second, has_third) = (first & 0xC0 == 0xC0, first & 0x30 == 0x30);
     match (*sensor_type, offset) {

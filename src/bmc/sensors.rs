@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::bmc::store::Settings;
+use crate::bmc::analog::Analog;
 use crate::bmc::store::sensors::Enables;
+use crate::bmc::store::{Settings, Store};
+use crate::machine::activity::Activity;
+use crate::plan::SensorsPlan;
 
 /// Sensor numbers.
 pub(super) const POWER_UNIT: u8 = 0x01;
@@ -17,7 +20,6 @@ pub(super) const BMC: u8 = 0x08;
 pub(super) const SYSTEM_EVENT: u8 = 0x09;
 pub(super) const DIAGNOSTIC: u8 = 0x0A;
 pub(super) const SESSION: u8 = 0x0B;
-const FIRST_ANALOG: u8 = 0x10;
 const FIRST_CPU: u8 = 0x20;
 /// CPU sockets that have a sensor.
 const MAX_CPUS: u8 = 64;
@@ -32,37 +34,9 @@ pub(super) const PROCESSOR: u8 = 0x03;
 const MANAGEMENT_MODULE: u8 = 0x06;
 pub(super) const SYSTEM_BOARD: u8 = 0x07;
 const FRONT_PANEL: u8 = 0x0C;
-const POWER_SUPPLY: u8 = 0x0A;
 const POWER_UNIT_ENTITY: u8 = 0x13;
-const FAN: u8 = 0x1D;
 const OPERATING_SYSTEM: u8 = 0x23;
 pub(super) const AIR_INLET: u8 = 0x37;
-
-/// Units (v2.0 table 43-15).
-const DEGREES_C: u8 = 1;
-const VOLTS: u8 = 4;
-const RPM: u8 = 18;
-
-/// Events of a threshold sensor: going low below the lower, going high above the upper ones.
-pub(super) const THRESHOLD_EVENTS: u16 = 0x0A95;
-
-/// What a number that is read means.
-#[derive(Clone, Debug)]
-pub(super) struct Analog {
-    unit: u8,
-    /// Value = raw reading × m × 10^exponent.
-    pub(super) m: u8,
-    pub(super) exponent: i8,
-    /// The simulated reading, raw as all that follow.
-    pub(super) reading: u8,
-    normal: [u8; 2],
-    /// In the order of Get Sensor Thresholds: lower and upper, each non-critical, critical,
-    /// non-recoverable.
-    thresholds: [u8; 6],
-    hysteresis: u8,
-    /// Nothing to measure while the machine is off.
-    needs_power: bool,
-}
 
 /// Kinds of sensor.
 #[derive(Clone, Debug)]
@@ -71,8 +45,8 @@ pub(super) enum Kind {
     States { assertions: u16, deassertions: u16 },
     /// Makes events only.
     Events,
-    /// A number, simulated.
-    Analog(Analog),
+    /// A number.
+    Analog(Box<Analog>),
 }
 
 /// One sensor.
@@ -101,7 +75,7 @@ impl Sensor {
         &self.name
     }
 
-    /// Its number, if it has one to read.
+    /// What its number means, if it reads as one.
     pub(super) fn analog(&self) -> Option<&Analog> {
         match &self.kind {
             Kind::Analog(analog) => Some(analog),
@@ -111,10 +85,10 @@ impl Sensor {
 
     /// The events that it can make, assertions and deassertions.
     pub(super) fn events(&self) -> [u16; 2] {
-        match self.kind {
-            Kind::States { assertions, deassertions } => [assertions, deassertions],
+        match &self.kind {
+            Kind::States { assertions, deassertions } => [*assertions, *deassertions],
             Kind::Events => [0x7FFF; 2],
-            Kind::Analog(_) => [THRESHOLD_EVENTS; 2],
+            Kind::Analog(analog) => [analog.events(); 2],
         }
     }
 
@@ -124,7 +98,7 @@ impl Sensor {
         body.extend(self.entity);
         let record_type = match &self.kind {
             Kind::Analog(analog) => {
-                analog.record(self, &mut body);
+                analog.record(self.event_type, &mut body);
                 0x01
             }
             Kind::States { assertions, deassertions } => {
@@ -143,24 +117,6 @@ impl Sensor {
             }
         };
         with_name(record_type, body, &self.name)
-    }
-}
-
-impl Analog {
-    fn record(&self, sensor: &Sensor, body: &mut Vec<u8>) {
-        // All can be initialised; re-arms by itself; hysteresis and thresholds can be set.
-        body.extend([0x7F, 0x68, sensor.sensor_type, sensor.event_type]);
-        // Bits 12 to 14: which comparisons Get Sensor Reading answers, lower and upper.
-        for _ in 0..2 {
-            body.extend((0x7000 | THRESHOLD_EVENTS).to_le_bytes());
-        }
-        // All thresholds can be read and set. Unsigned, linear; M, no offset; R and no B exponent.
-        body.extend([0x3F, 0x3F, 0x00, self.unit, 0, 0x00, self.m, 0, 0, 0, 0]);
-        let exponent = self.exponent.to_le_bytes()[0];
-        let [low, high] = self.normal;
-        body.extend([exponent << 4, 0x07, self.reading, high, low, 0xFF, 0x00]);
-        let [lnc, lc, lnr, unc, uc, unr] = self.thresholds;
-        body.extend([unr, uc, unc, lnr, lc, lnc, self.hysteresis, self.hysteresis, 0, 0, 0]);
     }
 }
 
@@ -188,6 +144,8 @@ fn fru_locator() -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub(super) struct Sensors {
     all: Vec<Sensor>,
+    /// Those that read as a number are the profile's.
+    declared: bool,
     /// The BMC's own SDRs with their record IDs, from 1 on.
     pub(super) records: Vec<Vec<u8>>,
     /// States of the power unit that have been reported and still hold.
@@ -196,13 +154,17 @@ pub(super) struct Sensors {
     pub(super) watchdog: u16,
     /// Threshold events that have been reported and still hold, by sensor number.
     pub(super) asserted: BTreeMap<u8, u16>,
+    /// How busy the machine is, while it is on.
+    pub(super) activity: Activity,
+    /// Raw readings that somebody has set, by sensor number.
+    pub(super) overrides: BTreeMap<u8, u8>,
     /// The guest has been asked to shut down, as the machine tells it.
     pub(super) soft: bool,
 }
 
 impl Sensors {
-    /// Those of a machine with this many CPU sockets.
-    pub(super) fn new(cpu_sockets: u32, device_support: u8) -> Self {
+    /// Those of a machine with this many CPU sockets, and with those of `plan` that read as a number.
+    pub(super) fn new(cpu_sockets: u32, plan: &SensorsPlan, device_support: u8) -> Self {
         let states = |assertions, deassertions| Kind::States { assertions, deassertions };
         let mut all = vec![
             Sensor::new(POWER_UNIT, "Power Unit", 0x09, POWER_UNIT_ENTITY, states(0x73, 0x71)),
@@ -217,12 +179,19 @@ impl Sensors {
             Sensor::new(DIAGNOSTIC, "Diag Interrupt", 0x13, SYSTEM_BOARD, Kind::Events),
             Sensor::new(SESSION, "Session Audit", 0x2A, MANAGEMENT_MODULE, Kind::Events),
         ];
-        for (number, (name, sensor_type, entity, analog)) in (FIRST_ANALOG..).zip(simulated()) {
-            all.push(Sensor::new(number, name, sensor_type, entity, Kind::Analog(analog)));
+        let discrete = all.len();
+        for plan in &plan.numbers {
+            let (number, name, entity) = (plan.number, plan.name.clone(), plan.entity_id);
+            let analog = Box::new(Analog::new(plan.clone()));
+            let sensor_type = analog.sensor_type();
+            let mut sensor = Sensor::new(number, &name, sensor_type, entity, Kind::Analog(analog));
+            // The second fan is another fan.
+            let before = all[discrete..]
+                .iter()
+                .filter(|other| other.sensor_type == sensor_type && other.entity[0] == entity);
+            sensor.entity[1] = before.map(|other| other.entity[1]).max().unwrap_or(0) + 1;
+            all.push(sensor);
         }
-        // The second fan is another fan.
-        let fans = all.iter_mut().filter(|sensor| sensor.entity[0] == FAN);
-        (1..).zip(fans).for_each(|(instance, fan)| fan.entity[1] = instance);
         let cpus = u8::try_from(cpu_sockets).unwrap_or(MAX_CPUS).min(MAX_CPUS);
         for cpu in 1..=cpus {
             let number = FIRST_CPU + cpu - 1;
@@ -236,7 +205,43 @@ impl Sensors {
         for (id, record) in (1_u16..).zip(&mut records) {
             record[..2].copy_from_slice(&id.to_le_bytes());
         }
-        Self { all, records, power_unit: 0, watchdog: 0, asserted: BTreeMap::new(), soft: false }
+        Self {
+            all,
+            declared: plan.declared,
+            records,
+            power_unit: 0,
+            watchdog: 0,
+            asserted: BTreeMap::new(),
+            activity: Activity::default(),
+            overrides: BTreeMap::new(),
+            soft: false,
+        }
+    }
+
+    /// The raw reading of a sensor that has a number, if there is one, `on`: the machine has power.
+    pub(super) fn read(&self, sensor: &Sensor, on: bool) -> Option<u8> {
+        let set = self.overrides.get(&sensor.number).copied();
+        set.or_else(|| sensor.analog()?.read(on.then_some(&self.activity)))
+    }
+
+    /// Drops of `store` what clients have set of another sensor, which had the number before, and of
+    /// sensors that the profile has its own word for.
+    pub(super) fn settle(&self, store: &mut Store) {
+        let marks = std::mem::take(&mut store.sensor_marks);
+        store.sensors.retain(|number, settings| {
+            let analog = self.get(*number).and_then(Sensor::analog);
+            let mark = marks.get(number);
+            let Some(analog) = analog else { return mark.is_none() };
+            if mark != Some(&analog.mark()) {
+                return false;
+            }
+            if self.declared {
+                settings.thresholds = None;
+                settings.hysteresis.take_if(|_| analog.plan.hysteresis_declared);
+            }
+            store.sensor_marks.insert(*number, analog.mark());
+            *settings != Settings::default()
+        });
     }
 
     /// The sensor with this number.
@@ -271,49 +276,6 @@ impl Sensors {
     }
 }
 
-/// Name, sensor type, entity, values. There is nothing behind them; their names say so.
-fn simulated() -> [(&'static str, u8, u8, Analog); 5] {
-    let fan = Analog {
-        unit: RPM,
-        m: 50,
-        exponent: 0,
-        reading: 120,
-        normal: [60, 200],
-        thresholds: [30, 20, 10, 240, 245, 250],
-        hysteresis: 2,
-        needs_power: true,
-    };
-    let temperature = |reading, normal, thresholds, needs_power| Analog {
-        unit: DEGREES_C,
-        m: 1,
-        exponent: 0,
-        reading,
-        normal,
-        thresholds,
-        hysteresis: 2,
-        needs_power,
-    };
-    let volts = Analog {
-        unit: VOLTS,
-        m: 6,
-        exponent: -2,
-        reading: 200,
-        normal: [195, 205],
-        thresholds: [190, 180, 170, 210, 220, 230],
-        hysteresis: 1,
-        needs_power: true,
-    };
-    let inlet = temperature(24, [10, 35], [5, 3, 1, 38, 42, 47], false);
-    let cpu = temperature(45, [20, 75], [5, 3, 1, 80, 90, 100], true);
-    [
-        ("Inlet Temp (sim)", 0x01, AIR_INLET, inlet),
-        ("CPU Temp (sim)", 0x01, PROCESSOR, cpu),
-        ("Fan 1 (sim)", 0x04, FAN, fan.clone()),
-        ("Fan 2 (sim)", 0x04, FAN, fan),
-        ("12V (sim)", 0x02, POWER_SUPPLY, volts),
-    ]
-}
-
 impl Settings {
     pub(super) fn thresholds_of(&self, analog: &Analog) -> [u8; 6] {
         self.thresholds.unwrap_or(analog.thresholds)
@@ -329,35 +291,14 @@ impl Settings {
     }
 }
 
-impl Analog {
-    /// The reading, if there is one in this power state.
-    pub(super) fn read(&self, on: bool) -> Option<u8> {
-        (on || !self.needs_power).then_some(self.reading)
-    }
-}
-
-/// Which thresholds `reading` is at or beyond, in the order of Get Sensor Thresholds.
-pub(super) fn beyond(reading: u8, thresholds: [u8; 6]) -> u8 {
-    let mut mask = 0;
-    for (index, threshold) in thresholds.into_iter().enumerate() {
-        let is = if index < 3 { reading <= threshold } else { reading >= threshold };
-        mask |= u8::from(is) << index;
-    }
-    mask
-}
-
-/// The event offset of a threshold: lower ones are passed going low, upper ones going high.
-pub(super) fn threshold_event(index: u8) -> u8 {
-    if index < 3 { 2 * index } else { 2 * index + 1 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::check::{DISCRETE_SENSORS, is_discrete_sensor};
 
     #[test]
     fn records_have_the_lengths_of_the_specification() {
-        let sensors = Sensors::new(2, 0x8F);
+        let sensors = Sensors::new(2, &SensorsPlan::built_in(2, 1 << 30), 0x8F);
         assert_eq!(sensors.records.len(), 2 + sensors.all.len());
         for record in &sensors.records {
             let fixed = match record[3] {
@@ -379,16 +320,18 @@ mod tests {
     #[test]
     fn as_many_cpus_as_there_are_numbers_for() {
         for (sockets, cpus) in [(0, 0), (1, 1), (64, 64), (65, 64), (u32::MAX, 64)] {
-            let sensors = Sensors::new(sockets, 0);
+            let sensors = Sensors::new(sockets, &SensorsPlan::built_in(2, 1 << 30), 0);
             assert_eq!(sensors.iter().filter(|sensor| sensor.sensor_type == 0x07).count(), cpus);
         }
     }
 
     #[test]
-    fn thresholds_and_their_events() {
-        assert_eq!(beyond(50, [30, 20, 10, 70, 80, 90]), 0);
-        assert_eq!(beyond(20, [30, 20, 10, 70, 80, 90]), 0b011);
-        assert_eq!(beyond(90, [30, 20, 10, 70, 80, 90]), 0b11_1000);
-        assert_eq!([0, 1, 2, 3, 4, 5].map(threshold_event), [0, 2, 4, 7, 9, 11]);
+    fn profiles_know_the_names_of_sensors_without_a_number() {
+        let none = SensorsPlan { numbers: vec![], ..SensorsPlan::built_in(2, 1 << 30) };
+        let sensors = Sensors::new(2, &none, 0);
+        let names: Vec<&str> = sensors.iter().map(Sensor::name).collect();
+        assert_eq!(names[..11], DISCRETE_SENSORS);
+        assert_eq!(names[11..], ["CPU 1", "CPU 2"]);
+        assert!(names.into_iter().all(is_discrete_sensor));
     }
 }

@@ -143,7 +143,7 @@ pub(super) enum CheckFormat {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum CtlRequest {
     /// How the machine and its BMC are.
     #[command(after_help = "Example: qemu-bmc ctl status --json")]
@@ -198,6 +198,12 @@ Examples:
         #[command(subcommand)]
         request: SelRequest,
     },
+    /// What the sensors read, and a reading of your own for a test of what watches them.
+    #[command(after_help = "Example: qemu-bmc ctl sensor list")]
+    Sensor {
+        #[command(subcommand)]
+        request: SensorRequest,
+    },
     /// Switch power.
     #[command(after_help = "Example: qemu-bmc ctl power soft --profile node1.toml")]
     Power {
@@ -216,6 +222,37 @@ pub(super) enum SelRequest {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum SensorRequest {
+    /// Print what each sensor reads, and the states and crossed thresholds of each.
+    #[command(after_help = "Example: qemu-bmc ctl sensor list")]
+    List {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a sensor read as VALUE, until it is cleared or the program ends.
+    #[command(after_help = "Example: qemu-bmc ctl sensor set Memory 97")]
+    Set {
+        /// The sensor.
+        name: String,
+        /// In the unit of the sensor.
+        #[arg(allow_negative_numbers = true, value_parser = finite)]
+        value: f64,
+    },
+    /// Let a sensor read what it would by itself.
+    #[command(after_help = "Example: qemu-bmc ctl sensor clear Memory")]
+    Clear {
+        /// The sensor.
+        name: String,
+    },
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| "not a number".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

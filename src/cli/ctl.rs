@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::args::{BootTo, CtlRequest, PowerAction, SelRequest};
+use crate::cli::args::{BootTo, CtlRequest, PowerAction, SelRequest, SensorRequest};
 use crate::cli::{FAILURE, console, output};
-use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Status};
+use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Sensor, Status};
 use crate::machine::{self, Power};
 
 /// How long the program may take to answer.
@@ -28,6 +28,13 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
         CtlRequest::Status { json } => (Request::Status, json),
         CtlRequest::Links { json } => (Request::Links, json),
         CtlRequest::Sel { request: SelRequest::List { json } } => (Request::Sel, json),
+        CtlRequest::Sensor { request: SensorRequest::List { json } } => (Request::Sensors, json),
+        CtlRequest::Sensor { request: SensorRequest::Set { name, value } } => {
+            (Request::Sensor { name, value: Some(value) }, false)
+        }
+        CtlRequest::Sensor { request: SensorRequest::Clear { name } } => {
+            (Request::Sensor { name, value: None }, false)
+        }
         CtlRequest::Boot { device, always, uefi, once: _ } => {
             (Request::Boot { device: boot(device), always, uefi }, false)
         }
@@ -40,6 +47,8 @@ pub(super) fn run(socket: &Path, request: CtlRequest) -> ExitCode {
         Ok(Response::Links(links)) => output::print(&links_text(&links)),
         Ok(Response::Sel(entries)) if as_json => print_json(&entries),
         Ok(Response::Sel(entries)) => output::print(&sel_text(&entries)),
+        Ok(Response::Sensors(sensors)) if as_json => print_json(&sensors),
+        Ok(Response::Sensors(sensors)) => output::print(&sensors_text(&sensors)),
         Ok(Response::Accepted) => ExitCode::SUCCESS,
         Ok(Response::Refused(reason)) => fail(&format!("refused: {reason}")),
         Err(error) => fail(&unreachable(socket, &error)),
@@ -112,6 +121,23 @@ fn sel_text(entries: &[SelEntry]) -> String {
     }
     if entries.is_empty() {
         out.push_str("the log is empty\n");
+    }
+    out
+}
+
+fn sensors_text(sensors: &[Sensor]) -> String {
+    let mut out = String::new();
+    for Sensor { number, name, kind, value, unit, states, set } in sensors {
+        let reading = match (value, unit) {
+            (Some(value), Some(unit)) => format!("{value} {unit}"),
+            (None, Some(_)) => "no reading".to_owned(),
+            (_, None) if kind == "events" => "events only".to_owned(),
+            (_, None) => String::new(),
+        };
+        let set = set.then(|| "set by ctl".to_owned());
+        let notes: Vec<String> = states.iter().cloned().chain(set).collect();
+        let line = format!("{number:02X}h  {name:16}  {reading:11}  {}", notes.join(", "));
+        let _ = writeln!(out, "{}", line.trim_end());
     }
     out
 }

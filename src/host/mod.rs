@@ -1,6 +1,7 @@
 //! Linux: one kind of effect per file. Nothing here decides anything.
 #![expect(clippy::disallowed_methods, reason = "this layer is where the outside is touched")]
 
+pub mod activity;
 pub mod dirs;
 pub mod environment;
 pub mod facts;

@@ -3,6 +3,7 @@
 //! Pure: [`driver::Driver`] turns requests and events into effects, and `runtime::machine` carries
 //! them out.
 
+pub mod activity;
 pub mod boot;
 pub mod driver;
 mod origin;

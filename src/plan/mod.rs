@@ -9,6 +9,7 @@ mod make;
 mod network;
 mod preconditions;
 pub mod qemu;
+mod sensors;
 mod serial;
 
 use std::fmt::Write as _;
@@ -27,6 +28,7 @@ pub use make::{Made, make};
 pub use network::{NetworkPlan, NicPlan, Spare, Step, is_automatic};
 pub use preconditions::preconditions;
 pub use qemu::{CreateDisk, QemuPlan};
+pub use sensors::{Scale, SensorPlan, SensorsPlan};
 pub use serial::{CONSOLE_SOCKET, LogFilePlan, PortPlan, SerialPlan};
 
 use crate::machine::driver;
@@ -51,6 +53,8 @@ pub struct Plan {
     pub serial: SerialPlan,
     /// The BMC.
     pub ipmi: IpmiPlan,
+    /// The sensors that read as a number.
+    pub sensors: SensorsPlan,
     /// Power policies.
     pub power: PowerPlan,
 }
@@ -113,6 +117,7 @@ pub fn render(profile: &Profile, facts: &HostFacts) -> Plan {
         serial: SerialPlan::render(profile),
         ipmi: IpmiPlan::render(profile, &identity),
         network,
+        sensors: SensorsPlan::render(profile),
         power: PowerPlan {
             restore: profile.power.restore,
             restore_declared: profile.restore_declared,
@@ -181,6 +186,7 @@ impl Plan {
         out.push_str(&self.network.text());
         out.push_str(&self.serial.text());
         out.push_str(&self.ipmi.text());
+        out.push_str(&self.sensors.text());
         let power = &self.power;
         let restore = match power.restore {
             Restore::AlwaysOn => "always-on",

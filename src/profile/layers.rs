@@ -394,7 +394,8 @@ impl Merge {
                     _ => "at the top level".to_owned(),
                 };
                 let message = format!("unknown key `{name}` {place}");
-                let help = match variables::nearest(name, known.iter().copied()) {
+                let nearest = variables::nearest(name, known.iter().copied());
+                let help = match nearest.or_else(|| without_unit(name, known)) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => self
                         .elsewhere(name)
@@ -426,6 +427,9 @@ impl Merge {
                     (Some(Kind::Integer), Actual::Str(text)) if text.parse::<u64>().is_ok() => {
                         Some("write it without quotes".to_owned())
                     }
+                    (Some(Kind::Number), Actual::Str(text)) if text.parse::<f64>().is_ok() => {
+                        Some("write it without quotes".to_owned())
+                    }
                     (Some(Kind::Table), _) => Some(self.keys_of(path)),
                     (Some(Kind::List(_)), _) => Some("a list stands in brackets: `[…]`".to_owned()),
                     _ => None,
@@ -446,6 +450,13 @@ impl Merge {
             }
         }
     }
+}
+
+/// The only key that is `name` with more words behind it, as a unit.
+fn without_unit<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let has_more = |key: &&&str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
+    let mut found = known.iter().filter(has_more);
+    found.next().copied().filter(|_| found.next().is_none())
 }
 
 /// A value as its writer knows it.
@@ -477,6 +488,7 @@ fn in_words(expected: &str) -> String {
         "u8" => "a whole number from 0 to 255".into(),
         "u16" => "a whole number from 0 to 65535".into(),
         "u32" | "u64" | "usize" => "a whole number".into(),
+        "f64" => "a number".into(),
         "a string" | "path string" => "text".into(),
         "a boolean" => "true or false".into(),
         "a sequence" => "a list".into(),
@@ -512,6 +524,10 @@ fn read_text(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::Integer => match trimmed.parse::<i64>() {
             Ok(number) => Ok(Value::from(number)),
             Err(_) => Err(format!("`{trimmed}` is not a whole number")),
+        },
+        Kind::Number => match trimmed.parse::<f64>() {
+            Ok(number) => Ok(Value::from(number)),
+            Err(_) => Err(format!("`{trimmed}` is not a number")),
         },
         Kind::Boolean => boolean(text).map(Value::from),
         Kind::List(_) | Kind::Table if is_toml(text) => {

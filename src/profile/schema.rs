@@ -33,6 +33,8 @@ pub enum Kind {
     Text,
     /// A whole number.
     Integer,
+    /// A number.
+    Number,
     /// `true` or `false`.
     Boolean,
     /// A list of values of one kind.
@@ -105,6 +107,8 @@ fn kind_of(schema: &Value, node: &Value) -> Kind {
         Kind::Text
     } else if has("integer") {
         Kind::Integer
+    } else if has("number") {
+        Kind::Number
     } else if has("boolean") {
         Kind::Boolean
     } else if has("array") {
@@ -155,6 +159,8 @@ mod tests {
         assert_eq!(kind("machine.cpus"), Some(Kind::Integer));
         assert_eq!(kind("machine.accel"), Some(Kind::Text));
         assert_eq!(kind("debug"), Some(Kind::Boolean));
+        assert_eq!(kind("sensors.0.value"), Some(Kind::Number));
+        assert_eq!(kind("sensors.0.per.cpu_percent"), Some(Kind::Number));
         assert_eq!(kind("ipmi.advertised_port"), Some(Kind::Integer));
         assert_eq!(kind("ipmi.users.0.password"), Some(Kind::Text));
         assert_eq!(kind("kernel.path"), Some(Kind::Text));

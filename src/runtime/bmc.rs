@@ -7,10 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
 use crate::bmc::event::Request;
-use crate::bmc::{Bmc, Difference, SelEntry};
+use crate::bmc::{Bmc, Difference, SelEntry, SensorError, SensorStatus};
 use crate::host;
 use crate::host::timer::Timer;
 use crate::host::udp::Udp;
+use crate::machine::activity::Activity;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
 use crate::plan::LanIdentity;
@@ -39,6 +40,12 @@ pub(super) enum Input {
     Query(oneshot::Sender<Snapshot>),
     /// `ctl` sets what to boot, for how long, and whether by UEFI.
     Boot(Option<BootTarget>, Lifetime, bool),
+    /// How busy the machine is.
+    Activity(Activity),
+    /// Somebody wants to read the sensors.
+    Sensors(oneshot::Sender<Vec<SensorStatus>>),
+    /// `ctl` sets the reading of the sensor with this name; `None`: it is to be its own again.
+    Sensor(String, Option<f64>, oneshot::Sender<Result<(), SensorError>>),
     /// Somebody wants to read the SEL.
     Sel(oneshot::Sender<Vec<SelEntry>>),
     /// The serial port has said all: answer when all has arrived, and take leave.
@@ -171,6 +178,17 @@ impl Serving {
             }
             Input::Boot(target, lifetime, uefi) => {
                 self.engine.handle_boot(host::now(), target, lifetime, uefi);
+            }
+            Input::Activity(activity) => self.engine.handle_activity(host::now(), activity),
+            Input::Sensors(reply) => {
+                let _ = reply.send(self.engine.sensors());
+            }
+            Input::Sensor(name, value, reply) => {
+                let now = host::now();
+                let _ = reply.send(match value {
+                    Some(value) => self.engine.set_sensor(now, &name, value),
+                    None => self.engine.clear_sensor(now, &name),
+                });
             }
             Input::Sel(reply) => {
                 let _ = reply.send(self.engine.sel());

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::console::From;
-use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Status};
+use crate::control::{BootChoice, Difference, Link, Request, Response, SelEntry, Sensor, Status};
 use crate::machine::Origin;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::plan::NetworkPlan;
@@ -102,6 +102,8 @@ async fn answer(stream: UnixStream, owners: Owners) -> io::Result<Option<Attache
         Ok(Request::Links) => links(&about, &network).await.map(Response::Links),
         Ok(Request::Boot { device, always, uefi }) => boot(device, always, uefi, &bmc).await,
         Ok(Request::Sel) => sel(&bmc).await.map(Response::Sel),
+        Ok(Request::Sensors) => sensors(&bmc).await.map(Response::Sensors),
+        Ok(Request::Sensor { name, value }) => set_sensor(name, value, &bmc).await,
         Ok(Request::Power { request }) => power(request, &machine).await,
         Err(error) => Some(Response::Refused(format!("not a request: {error}"))),
     };
@@ -164,6 +166,31 @@ async fn sel(bmc: &mpsc::Sender<bmc::Input>) -> Option<Vec<SelEntry>> {
         SelEntry { id, time_s, sensor, event, asserted, detail, record }
     };
     Some(answer.await.ok()?.into_iter().map(entry).collect())
+}
+
+/// The sensors.
+async fn sensors(bmc: &mpsc::Sender<bmc::Input>) -> Option<Vec<Sensor>> {
+    let (reply, answer) = oneshot::channel();
+    bmc.send(bmc::Input::Sensors(reply)).await.ok()?;
+    let sensor = |sensor: crate::bmc::SensorStatus| {
+        let crate::bmc::SensorStatus { number, name, kind, value, unit, states, set } = sensor;
+        let (kind, unit) = (kind.to_owned(), unit.map(str::to_owned));
+        Sensor { number, name, kind, value, unit, states, set }
+    };
+    Some(answer.await.ok()?.into_iter().map(sensor).collect())
+}
+
+async fn set_sensor(
+    name: String,
+    value: Option<f64>,
+    bmc: &mpsc::Sender<bmc::Input>,
+) -> Option<Response> {
+    let (reply, result) = oneshot::channel();
+    bmc.send(bmc::Input::Sensor(name, value, reply)).await.ok()?;
+    Some(match result.await.ok()? {
+        Ok(()) => Response::Accepted,
+        Err(error) => Response::Refused(error.to_string()),
+    })
 }
 
 fn difference(difference: crate::bmc::Difference) -> Difference {

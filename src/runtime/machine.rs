@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::plan::qemu::CONSOLE_CHARDEV;
 use crate::qmp::{self, Command, Message};
 use crate::runtime::nics::{self, Nics};
-use crate::runtime::{bmc, console, network, system_interface};
+use crate::runtime::{activity, bmc, console, network, system_interface};
 use crate::value::{BootDevice, Secret};
 
 /// Name of the file in the state directory that says what the machine is to be: see [`Event::wanted`].
@@ -48,6 +48,9 @@ pub(super) enum Input {
     CycleInterval(Duration),
     /// Send a break on the serial port. What comes with it is dropped when QEMU has it, or never will.
     Break(oneshot::Sender<()>),
+    /// Somebody wants to know how many bytes the guest has read from disks, and written. Dropped if
+    /// QEMU does not tell, or was asked before and has not answered.
+    DiskBytes(oneshot::Sender<u64>),
     /// What has become of a NIC.
     Nic(nics::Input),
     /// The program is to end.
@@ -86,6 +89,8 @@ struct Running {
     exit: Option<Exit>,
     /// Who waits for a break to be with QEMU, in order.
     breaks: VecDeque<oneshot::Sender<()>>,
+    /// Who waits to be told of disks.
+    disk_bytes: Option<oneshot::Sender<u64>>,
     /// With the time when they came.
     last_lines: VecDeque<(std::time::Instant, String)>,
 }
@@ -95,6 +100,7 @@ pub(super) struct Others {
     pub(super) bmc: mpsc::Sender<bmc::Input>,
     pub(super) serials: Vec<console::Port>,
     pub(super) network: mpsc::UnboundedSender<network::Input>,
+    pub(super) activity: mpsc::UnboundedSender<activity::Input>,
 }
 
 struct Machine {
@@ -103,6 +109,7 @@ struct Machine {
     taps: Vec<Tap>,
     nics: Nics,
     network: mpsc::UnboundedSender<network::Input>,
+    activity: mpsc::UnboundedSender<activity::Input>,
     driver: Driver,
     running: Option<Running>,
     processes: u64,
@@ -124,7 +131,7 @@ pub(super) async fn run(
     sender: mpsc::UnboundedSender<Input>,
     others: Others,
 ) {
-    let Others { bmc, serials, network } = others;
+    let Others { bmc, serials, network, activity } = others;
     let mut children = match signal(SignalKind::child()) {
         Ok(children) => children,
         Err(error) => {
@@ -140,6 +147,7 @@ pub(super) async fn run(
         taps,
         nics,
         network,
+        activity,
         driver,
         running: None,
         processes: 0,
@@ -220,6 +228,13 @@ impl Machine {
                     running.breaks.push_back(waiting);
                 }
             }
+            Input::DiskBytes(reply) => {
+                let ready = self.running.as_mut().filter(|running| running.ready);
+                if let Some(running) = ready.filter(|running| running.disk_bytes.is_none()) {
+                    running.qmp.send(Command::QueryBlockstats);
+                    running.disk_bytes = Some(reply);
+                }
+            }
             Input::Nic(input) => {
                 let is_ready = self.running.as_ref().is_some_and(|running| running.ready);
                 let Plan { network, qemu, .. } = &mut self.plan;
@@ -282,6 +297,12 @@ impl Machine {
             }
             Some(Message::Return { id, result }) => match (running.qmp.returned(id), result) {
                 (Some(Command::ChardevSendBreak { .. }), Ok(_)) => drop(running.breaks.pop_front()),
+                (Some(Command::QueryBlockstats), result) => {
+                    let bytes = result.ok().as_ref().and_then(qmp::block_bytes);
+                    if let (Some(reply), Some(bytes)) = (running.disk_bytes.take(), bytes) {
+                        let _ = reply.send(bytes);
+                    }
+                }
                 (Some(Command::QmpCapabilities), Ok(_)) => {
                     if let Some(running) = self.running_with(number) {
                         running.ready = true;
@@ -319,6 +340,8 @@ impl Machine {
     async fn exited(&mut self, exit: Exit) {
         let Some(running) = &mut self.running else { return };
         if running.pid == exit.pid {
+            // From now on the process ID may be another's.
+            let _ = self.activity.send(activity::Input::Ended);
             running.exit = Some(exit);
             if running.swtpm.is_some() {
                 // It ends by itself when QEMU lets go of it.
@@ -407,6 +430,7 @@ impl Machine {
         let qmp = Qmp::connect(process.qmp, deliver)
             .map_err(|error| format!("QEMU's monitor cannot be used: {error}"))?;
         tokio::task::spawn_local(pass_on(number, process.output, self.sender.clone()));
+        let _ = self.activity.send(activity::Input::Started(process.pid));
         self.running = Some(Running {
             number,
             pid: process.pid,
@@ -416,6 +440,7 @@ impl Machine {
             closed: false,
             exit: None,
             breaks: VecDeque::new(),
+            disk_bytes: None,
             last_lines: VecDeque::new(),
         });
         Ok(())

@@ -9,11 +9,14 @@
 //!                                          │ viewers: console.sock, ctl console, file, stdout
 //! ```
 //!
-//! `bmc` owns the engine, `machine` the power state machine and the process, a `console` for each
-//! serial port its hub, `network` the interfaces of the NICs, whose carriers it tells `machine`, `lan`
-//! the interface of the BMC. No task waits for another's answer but `control`, which no client of the BMC depends on.
+//! `bmc` owns the engine, `machine` the power state machine and the process, whose activity `activity`
+//! measures for the sensors, a `console` for each serial port its hub, `network` the interfaces of the
+//! NICs, whose carriers it tells `machine`, `lan` the interface of the BMC, `system_interface` the
+//! connection to a process' KCS. No task waits for another's answer but `control`, which no client of the
+//! BMC depends on.
 #![expect(clippy::disallowed_methods, reason = "tasks are started here")]
 
+mod activity;
 mod bmc;
 mod console;
 mod control;
@@ -181,6 +184,11 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             let _ = machine.send(machine::Input::Request(on, policy, None));
         });
     }
+    let (activity_sender, activity_inbox) = mpsc::unbounded_channel();
+    if let Some(meter) = activity::Meter::of(&plan) {
+        let (machine, bmc) = (machine_sender.clone(), bmc_sender.clone());
+        tokio::task::spawn_local(activity::run(meter, activity_inbox, machine, bmc));
+    }
     let mut machine = tokio::task::spawn_local(machine::run(
         plan,
         vnc_password,
@@ -191,6 +199,7 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
             bmc: bmc_sender.clone(),
             serials: serials.clone(),
             network: network_sender.clone(),
+            activity: activity_sender,
         },
     ));
 

@@ -59,6 +59,7 @@ fn kind(root: &Value, node: &Value) -> String {
         .map(|name| match *name {
             "string" => "text".to_owned(),
             "boolean" => "`true`, `false`".to_owned(),
+            "number" => "number".to_owned(),
             "integer" => match (node.get("minimum"), node.get("maximum")) {
                 (Some(min), Some(max)) => format!("{min} to {max}"),
                 (None, Some(max)) => format!("0 to {max}"),

@@ -39,6 +39,7 @@ mod profile;
 mod profiles;
 mod qemu;
 mod secrets;
+mod sensors;
 mod shells;
 mod sol;
 mod stop;

@@ -12,7 +12,7 @@ use md5::Digest;
 use qemu_bmc::bmc::event::Request;
 use qemu_bmc::bmc::{Bmc, Config, User};
 use qemu_bmc::machine;
-use qemu_bmc::plan::LanIdentity;
+use qemu_bmc::plan::{LanIdentity, SensorsPlan};
 use qemu_bmc::profile::check::Declared;
 use qemu_bmc::profile::document::Restore;
 use qemu_bmc::value::Secret;
@@ -57,6 +57,7 @@ pub fn config() -> Config {
         asset_tag: None,
         identity: vector_engine::identity(),
         cpu_sockets: 2,
+        sensors: SensorsPlan::built_in(2, 1 << 30),
         lan: LanIdentity::default(),
         lan_settable: false,
     }

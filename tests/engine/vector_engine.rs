@@ -35,6 +35,7 @@ pub fn engine() -> Bmc {
         name: "node1".into(),
         asset_tag: None,
         identity: identity(),
+        sensors: qemu_bmc::plan::SensorsPlan::built_in(2, 1 << 30),
         cpu_sockets: 2,
         lan: LanIdentity::default(),
         lan_settable: false,

@@ -1,10 +1,12 @@
 //! Sensor device commands (v2.0 chapter 35).
 
+use crate::bmc::analog::Analog;
 use crate::bmc::command::{Context, Entry, OPERATOR, USER, exactly};
-use crate::bmc::sensors::{Analog, Kind, Sensor, beyond};
+use crate::bmc::sensors::{Kind, Sensor};
 use crate::bmc::store::Settings;
 use crate::bmc::store::sensors::Enables;
 use crate::machine::Power;
+use crate::plan::Scale;
 use crate::wire::code::{CompletionCode, NetFn};
 
 #[rustfmt::skip]
@@ -60,6 +62,10 @@ fn is_on(context: &Context<'_>) -> bool {
 /// Keeps what a client has changed, and looks whether it makes an event.
 fn keep(context: &mut Context<'_>, number: u8, settings: Settings) {
     context.core.store.sensors.insert(number, settings);
+    if let Some(analog) = context.core.sensors.get(number).and_then(Sensor::analog) {
+        let mark = analog.mark();
+        context.core.store.sensor_marks.insert(number, mark);
+    }
     context.core.changed = true;
     context.core.check_thresholds(context.now, Some(number));
 }
@@ -73,14 +79,17 @@ fn flags(enables: Enables) -> u8 {
 fn get_reading_factors(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [number, reading] = exactly(data)?;
     let (analog, _) = analog(context, number)?;
-    let exponent = analog.exponent.to_le_bytes()[0] << 4;
-    Ok(vec![reading, analog.m, 0, 0, 0, 0, exponent])
+    let Scale { m, exponent } = analog.plan.scale;
+    Ok(vec![reading, m, 0, 0, 0, 0, exponent.to_le_bytes()[0] << 4])
 }
 
 /// Set Sensor Hysteresis (section 35.6).
 fn set_hysteresis(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [number, _mask, positive, negative] = exactly(data)?;
-    let (_, mut settings) = analog(context, number)?;
+    let (analog, mut settings) = analog(context, number)?;
+    if analog.supported == 0 {
+        return Err(CompletionCode::ILLEGAL_FOR_SENSOR);
+    }
     settings.hysteresis = Some([positive, negative]);
     keep(context, number, settings);
     Ok(Vec::new())
@@ -90,6 +99,9 @@ fn set_hysteresis(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
 fn get_hysteresis(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [number, _mask] = exactly(data)?;
     let (analog, settings) = analog(context, number)?;
+    if analog.supported == 0 {
+        return Err(CompletionCode::ILLEGAL_FOR_SENSOR);
+    }
     Ok(settings.hysteresis_of(analog).to_vec())
 }
 
@@ -97,6 +109,12 @@ fn get_hysteresis(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
 fn set_thresholds(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [number, mask, values @ ..] = exactly::<8>(data)?;
     let (analog, mut settings) = analog(context, number)?;
+    if analog.supported == 0 {
+        return Err(CompletionCode::ILLEGAL_FOR_SENSOR);
+    }
+    if mask & !analog.supported != 0 {
+        return Err(CompletionCode::INVALID_FIELD);
+    }
     let mut thresholds = settings.thresholds_of(analog);
     for (index, (threshold, value)) in thresholds.iter_mut().zip(values).enumerate() {
         if mask & 1 << index != 0 {
@@ -112,7 +130,7 @@ fn set_thresholds(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Com
 fn get_thresholds(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, CompletionCode> {
     let [number] = exactly(data)?;
     let (analog, settings) = analog(context, number)?;
-    Ok([0x3F].into_iter().chain(settings.thresholds_of(analog)).collect())
+    Ok([analog.supported].into_iter().chain(settings.thresholds_of(analog)).collect())
 }
 
 /// The masks that end the requests of Set Sensor Event Enable and Re-arm Sensor Events, each byte
@@ -180,9 +198,9 @@ fn get_event_status(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, C
     let (sensor, settings) = readable(context, number)?;
     let sensors = &context.core.sensors;
     let (available, states) = match sensor.analog() {
-        Some(analog) => {
+        Some(_) => {
             let asserted = sensors.asserted.get(&number).copied();
-            (analog.read(on).is_some(), asserted.unwrap_or(0))
+            (sensors.read(sensor, on).is_some(), asserted.unwrap_or(0))
         }
         None => (true, sensors.states(number, on)),
     };
@@ -201,11 +219,11 @@ fn get_reading(context: &mut Context<'_>, data: &[u8]) -> Result<Vec<u8>, Comple
         let [low, high] = context.core.sensors.states(number, on).to_le_bytes();
         return Ok(vec![0, flags(enables), low, RESERVED_STATES | high]);
     };
-    let reading = analog.read(on).filter(|_| enables.scanning);
+    let reading = context.core.sensors.read(sensor, on).filter(|_| enables.scanning);
     let Some(reading) = reading else {
         return Ok(vec![0, flags(enables) | UNAVAILABLE, RESERVED_COMPARISONS]);
     };
-    let beyond = beyond(reading, settings.thresholds_of(analog));
+    let beyond = analog.beyond(reading, settings.thresholds_of(analog));
     Ok(vec![reading, flags(enables), RESERVED_COMPARISONS | beyond])
 }
 

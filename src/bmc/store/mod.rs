@@ -64,6 +64,9 @@ pub(super) struct Store {
     pub(super) sdr: Sdr,
     /// By sensor number.
     pub(super) sensors: BTreeMap<u8, Settings>,
+    /// By sensor number, what the settings of a sensor with a number are of: raw readings of another
+    /// one mean something else.
+    pub(super) sensor_marks: BTreeMap<u8, String>,
     pub(super) fru: Fru,
     pub(super) pef: Pef,
 }

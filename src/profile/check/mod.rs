@@ -7,12 +7,14 @@ mod console;
 mod ipmi;
 mod machine;
 mod network;
+mod sensors;
 mod storage;
 
 use std::path::{Path, PathBuf};
 
 pub use ipmi::{Bind, CIPHER_SUITES, Declared, Ipmi, Password, User};
 pub use network::free_slots;
+pub use sensors::{DISCRETE_SENSORS, Sensor, Thresholds, is_discrete_sensor};
 pub use storage::Disk;
 
 use crate::profile::diagnostic::{At, Finding, Severity};
@@ -72,6 +74,8 @@ pub struct Profile {
     pub vnc: Option<Vnc>,
     /// The BMC.
     pub ipmi: Ipmi,
+    /// Sensors that read as a number, if the profile has its own.
+    pub sensors: Option<Vec<Sensor>>,
     /// Power policies.
     pub power: Power,
     /// Somebody named the restore policy: one that was set over IPMI does not outlive a restart.
@@ -201,6 +205,7 @@ impl Check<'_> {
         self.consoles(document);
         let vnc = self.vnc(document);
         let ipmi = self.ipmi(document);
+        let sensors = self.sensors(&document.sensors);
 
         let qemu_binary = document.qemu.program().to_owned();
         self.path("qemu.binary", &qemu_binary);
@@ -238,6 +243,7 @@ impl Check<'_> {
             serials: document.serials.clone(),
             vnc,
             ipmi,
+            sensors: (!self.sources.is_default(&Key::from("sensors"))).then_some(sensors),
             power: document.power.clone(),
             restore_declared: !self.sources.is_default(&Key::from("power.restore")),
             cycle_interval_declared: !self.sources.is_default(&Key::from("power.cycle_interval_s")),

@@ -14,6 +14,7 @@ mod machine;
 mod nic;
 mod power;
 mod qemu;
+mod sensor;
 mod tpm;
 mod vnc;
 
@@ -34,6 +35,7 @@ pub use machine::{Accel, Machine};
 pub use nic::{Duplex, Mac, Nic, NicModel, Wiring};
 pub use power::{Power, Restore, SoftPolicy};
 pub use qemu::Qemu;
+pub use sensor::{Per, Sensor, SensorKind};
 pub use tpm::{Tpm, TpmModel};
 pub use vnc::Vnc;
 
@@ -97,6 +99,11 @@ pub struct Document {
     pub vnc: Vnc,
     /// The BMC on the network.
     pub ipmi: Ipmi,
+    /// Sensors that read as a number, in place of the built-in ones. Default: temperatures, fans and a
+    /// voltage that are constants, the load of the processors and of the memory, and a power that
+    /// follows the processors.
+    #[schemars(length(max = 16))]
+    pub sensors: Vec<Sensor>,
     /// Power policies and limits.
     pub power: Power,
     /// The QEMU program.
@@ -125,6 +132,7 @@ impl Default for Document {
             serials: Vec::new(),
             vnc: Vnc::default(),
             ipmi: Ipmi::default(),
+            sensors: Vec::new(),
             power: Power::default(),
             qemu: Qemu::default(),
         }

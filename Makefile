@@ -1,8 +1,8 @@
 # The commands of this project; `make` lists them. On a machine without `make`, scripts/setup
 # installs it.
 .NOTPARALLEL:
-.PHONY: help setup setup-test setup-container guest python-clients build reproduce release demo test matrix
-.PHONY: bench-network bench-sol container-test container-measure lint audit
+.PHONY: help setup setup-test setup-container guest demo-guest python-clients build reproduce release demo
+.PHONY: test matrix bench-network bench-sol container-test container-measure lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -13,7 +13,10 @@ setup: ## install what the demo needs (Debian)
 setup-test: ## install what the tests need (Debian)
 	scripts/setup test
 
-guest: ## build the demo's guest: a kernel and an initrd
+guest: demo-guest ## build the guests of the demo and of the tests: kernels and initrds
+	scripts/build-guest --ipmi
+
+demo-guest:
 	scripts/build-guest
 
 build: ## build the program for release
@@ -25,7 +28,7 @@ reproduce: ## build the release a second time, elsewhere, and compare
 release: ## make the files of a release in target/dist
 	scripts/release
 
-demo: setup guest build ## run a machine with its BMC, and print what to try
+demo: setup demo-guest build ## run a machine with its BMC, and print what to try
 	@printf '    ipmitool -I lanplus -H 127.0.0.1 -p 6230 -U admin -P demo-password %s\n' \
 		'mc info' 'power status' 'power cycle' 'sol activate  # ~. leaves it'
 	$${CARGO_TARGET_DIR:-target}/release/qemu-bmc run --profile profiles/demo.toml

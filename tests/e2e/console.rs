@@ -26,7 +26,7 @@ impl Machine {
 
     /// The same on a terminal; it is up.
     #[track_caller]
-    fn console(&self, words: &[&str]) -> Terminal {
+    pub(crate) fn console(&self, words: &[&str]) -> Terminal {
         let mut terminal = Terminal::open(&self.ctl_console(words));
         terminal.expect("[console of the machine; ~. leaves, ~? helps]\r\n");
         terminal

@@ -122,10 +122,16 @@ impl Terminal {
     /// Runs a command in the demo guest's shell, whose prompt was seen, and answers its output.
     #[track_caller]
     pub(crate) fn shell(&mut self, command: &str) -> String {
+        self.shell_within(SOON, command)
+    }
+
+    /// The same of a command that takes its time.
+    #[track_caller]
+    pub(crate) fn shell_within(&mut self, limit: Duration, command: &str) -> String {
         self.type_line(command);
         // The guest's own terminal shows what was typed.
         self.expect(&format!("{command}\r\n"));
-        self.expect(PROMPT)
+        self.expect_within(limit, PROMPT)
     }
 
     /// Waits for the program's end, and answers its exit code.

@@ -106,6 +106,34 @@ fn clients_inside_and_outside_are_told_the_same() {
 }
 
 #[test]
+fn a_watchdog_that_the_kernel_does_not_feed_resets_the_machine() {
+    let machine = Setup::ipmi_guest().start();
+    let mut guest = machine.guest();
+    let qemu = machine.wait_on();
+    let timer = || machine.ipmitool(&["mc", "watchdog", "get"]).succeeds();
+    // Long enough for the BMC to be asked.
+    guest.shell("insmod /modules/ipmi_watchdog.ko timeout=300 action=reset");
+    guest.shell("echo > /dev/watchdog");
+    timer().says("Started/Running").says("SMS/OS").says("Hard Reset").says("300");
+    // The letter that takes leave of it.
+    guest.shell("printf V > /dev/watchdog");
+    timer().says("Stopped");
+
+    guest.shell("echo 2 > /sys/module/ipmi_watchdog/parameters/timeout");
+    guest.type_line("echo > /dev/watchdog");
+    guest.expect_within(BOOT, "SeaBIOS (version ");
+    guest.expect_guest();
+    assert_eq!(machine.wait_on(), qemu, "it was reset, and not switched off");
+    let list = machine.ipmitool(&["sel", "list"]).succeeds().stdout;
+    let expired = |line: &str| line.contains("Watchdog2") && line.contains("Hard reset");
+    assert!(list.lines().any(expired), "{list}");
+    machine.ipmitool(&["chassis", "restart_cause"]).succeeds().says("watchdog");
+    // And not again.
+    timer().says("Stopped");
+    guest.shell("ipmitool mc info");
+}
+
+#[test]
 fn the_machine_switches_itself_by_its_bmc() {
     let machine = Setup::ipmi_guest().start();
     let mut guest = machine.guest();

@@ -29,6 +29,7 @@
   swtpm,
   tcpdump,
   util-linux,
+  xz,
   zsh,
 }:
 mkShell {
@@ -61,6 +62,7 @@ mkShell {
     swtpm
     tcpdump
     util-linux
+    xz
     zsh
   ];
 }

@@ -76,7 +76,7 @@ fn the_module_makes_a_unit_of_each_machine() {
 }
 
 /// The commands that the tests need (`scripts/setup test`), and the package of nixpkgs that each is in.
-const TOOLS: [(&str, &str); 30] = [
+const TOOLS: [(&str, &str); 31] = [
     ("bash", "bash"),
     ("cc", "qemu-bmc"),
     ("col", "util-linux"),
@@ -106,6 +106,7 @@ const TOOLS: [(&str, &str); 30] = [
     ("swtpm", "swtpm"),
     ("tcpdump", "tcpdump"),
     ("unshare", "util-linux"),
+    ("xz", "xz"),
     ("zsh", "zsh"),
 ];
 

@@ -59,6 +59,7 @@ lib: system: let
     "swtpm"
     "tcpdump"
     "util-linux"
+    "xz"
     "zsh"
   ];
 

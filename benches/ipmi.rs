@@ -312,6 +312,7 @@ fn print_rates(measures: &[Measure]) {
 
 fn print_latencies(measures: &[Measure]) {
     let columns = NAMES.map(|name| ["p50", "p99", "CPU"].map(|what| format!("{name} {what}")));
+    println!("\nLatency and CPU in microseconds:");
     let columns: Vec<&str> = columns.iter().flatten().map(String::as_str).collect();
     head(&columns);
     measures.iter().for_each(Measure::print_latencies);

@@ -2,7 +2,8 @@
 # installs it.
 .NOTPARALLEL:
 .PHONY: help setup setup-test setup-container guest demo-guest python-clients build reproduce release demo
-.PHONY: test matrix bench-network bench-sol container-test container-measure lint audit
+.PHONY: test matrix bench-network bench-sol bench-ipmi bench-density container-test container-measure
+.PHONY: lint audit
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
@@ -48,6 +49,12 @@ bench-network: setup-test guest ## measure the wirings side by side (root)
 
 bench-sol: setup-test ## measure Serial-over-LAN beside OpenIPMI's simulator
 	cargo bench --locked --bench sol
+
+bench-ipmi: setup-test ## measure sessions and commands beside OpenIPMI's simulator and a bare echo server
+	cargo bench --locked --bench ipmi
+
+bench-density: setup-test ## measure up to 200 BMCs on this host, each in its network namespace (root)
+	cargo bench --locked --bench density
 
 setup-container: ## install what the tests of the container image need (Debian)
 	scripts/setup container

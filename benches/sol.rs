@@ -20,31 +20,32 @@ mod command;
 mod console;
 #[path = "../tests/e2e/machine.rs"]
 mod machine;
+mod peers;
 #[path = "../tests/e2e/processes.rs"]
 mod processes;
 mod source;
+mod usage;
 #[path = "../tests/e2e/wait.rs"]
 mod wait;
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use command::{spawn, tool};
-use console::{IPMI, SOL, Session, Suite};
+use console::crypto::Suite;
+use console::{APP, IPMI, SOL, Session};
 use machine::{Machine, PASSWORD, Setup, USER, free_port};
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::time::TimeSpec;
-use nix::unistd::Pid;
+use peers::{Killed, simulator};
 use tempfile::TempDir;
+use usage::pin;
 use wait::{SOON, wait_until};
 
-const APP: u8 = 0x06;
 const ROUNDS: usize = 5;
 const OUT: usize = 4 << 20;
 const IN: usize = 1 << 20;
@@ -69,16 +70,6 @@ fn main() {
     // `cargo test --benches` only has to see that it compiles.
     if arguments.iter().any(|argument| argument == "--bench") {
         measure();
-    }
-}
-
-/// Ends a process with itself.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -107,21 +98,10 @@ fn ipmi_sim() -> (Vec<Killed>, TempDir, u16) {
     let mut command = tool(SERVERS[0]);
     command.args(&SERVERS[1..]).args([&this_program(), "--source", &serial.to_string()]);
     let source = Killed(spawn(&mut command));
-    let path = |name: &str| dir.path().join(name);
-    fs::create_dir(path("state")).unwrap();
-    let emulation = "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x0 0x0\n\
-                     sel_enable 0x20 1000 0x0a\nmc_enable 0x20\n";
-    fs::write(path("sim.emu"), emulation).unwrap();
-    let lan = format!(
-        "name \"bench\"\nset_working_mc 0x20\nstartlan 1\naddr 127.0.0.1 {port}\npriv_limit admin\n\
-         allowed_auths_admin md5\nguid a123456789abcdefa123456789abcdef\nendlan\n\
-         sol \"tcp:127.0.0.1:{serial}\" 115200\n\
-         user 2 true \"{USER}\" \"{PASSWORD}\" admin 10 md5\n"
-    );
-    fs::write(path("lan.conf"), lan).unwrap();
+    let sol = format!("sol \"tcp:127.0.0.1:{serial}\" 115200");
     let mut command = tool(SERVERS[0]);
-    command.args(&SERVERS[1..]).args(["ipmi_sim", "-n", "-c"]).arg(path("lan.conf"));
-    command.arg("-f").arg(path("sim.emu")).arg("-s").arg(path("state")).current_dir(dir.path());
+    command.args(&SERVERS[1..]).args(simulator::configure(dir.path(), port, &sol));
+    command.current_dir(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let simulator = Killed(spawn(&mut command));
     (vec![source, simulator], dir, port)
@@ -381,13 +361,6 @@ fn bare_loop() -> (f64, Vec<f64>) {
         };
         (speed, std::iter::repeat_with(echo).take(KEYS).collect())
     })
-}
-
-/// Binds this thread to a core.
-fn pin(core: usize) {
-    let mut set = CpuSet::new();
-    set.set(core).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }
 
 fn percentile(values: &mut [f64], percent: usize) -> f64 {

@@ -18,6 +18,7 @@ pub mod event;
 mod handshake;
 mod in_band;
 mod lan;
+mod lockout;
 mod log;
 mod packet;
 mod sel_text;
@@ -47,6 +48,7 @@ use crate::bmc::command::Statistics;
 use crate::bmc::event::Request;
 use crate::bmc::in_band::{Messages, SystemInterface};
 use crate::bmc::lan::Interface;
+use crate::bmc::lockout::Lockouts;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Open, Session, Stage, Table};
 use crate::bmc::sol::Sol;
@@ -112,6 +114,7 @@ struct Core {
     /// By Managed System Session ID.
     open_sessions: BTreeMap<u32, Info>,
     challenges: Challenges,
+    lockouts: Lockouts,
     rng: ChaCha20Rng,
     clock: Clock,
     identity: Identity,
@@ -174,6 +177,8 @@ enum Drop {
     Unprotected,
     #[error("wrong AuthCode")]
     AuthCode,
+    #[error("its user is locked out: too many bad passwords")]
+    LockedOut,
     #[error("session sequence number seen or too old")]
     Sequence,
     #[error("undecipherable")]
@@ -219,6 +224,7 @@ impl Bmc {
                 sol: Sol::default(),
                 open_sessions: BTreeMap::new(),
                 challenges: Challenges::new(),
+                lockouts: Lockouts::new(config.bad_password_threshold, config.lockout_interval_s),
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
                 sensors: Sensors::new(config.cpu_sockets, DEVICE_SUPPORT),
@@ -364,7 +370,7 @@ impl Bmc {
                 // Most clients see for themselves that the password is wrong, and go away.
                 let user = (challenged.user, &challenged.exchange.name[..]);
                 let why = "not completed: wrong password?";
-                self.core.login_refused(now, user, session.peer, why);
+                self.core.bad_password(now, user, session.peer, why);
             }
             self.ended(id, &session, "idle for too long");
         }

@@ -2,7 +2,7 @@
 # installs it.
 .NOTPARALLEL:
 .PHONY: help setup setup-test setup-container guest demo-guest python-clients build reproduce release demo
-.PHONY: test matrix bench-network bench-sol bench-ipmi bench-density container-test container-measure
+.PHONY: test matrix fuzz bench-network bench-sol bench-ipmi bench-density container-test container-measure
 .PHONY: lint audit
 
 help: ## list the targets
@@ -43,6 +43,10 @@ test: setup-test guest python-clients ## run all tests
 matrix: setup-test python-clients ## run real IPMI clients against this BMC and against OpenIPMI's simulator
 	cargo test --locked --test matrix -- --test-threads 6
 	MATRIX_PEER=ipmi_sim cargo test --locked --test matrix -- --test-threads 20
+
+fuzz: ## fuzz each target for FUZZ_SECONDS (600), beginning at FUZZ_SEED (the time)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
+		cargo test --locked --release --test fuzz -- --nocapture
 
 bench-network: setup-test guest ## measure the wirings side by side (root)
 	cargo bench --locked --bench network

@@ -30,6 +30,10 @@ pub struct Config {
     pub cipher_suites: Vec<u8>,
     /// Authentication types of IPMI 1.5 sessions; none: there are no such sessions.
     pub v15: Vec<AuthType>,
+    /// Bad passwords in a row with which a user is locked out from where they came; 0: never.
+    pub bad_password_threshold: u32,
+    /// For how long in seconds, and how long they count.
+    pub lockout_interval_s: u32,
     /// K_G, if the profile has one.
     pub k_g: Option<BmcKey>,
     /// System GUID as it goes over the wire.
@@ -95,6 +99,8 @@ impl Config {
             users: users.collect(),
             cipher_suites: plan.cipher_suites.clone(),
             v15: plan.v15.iter().map(|auth| auth_type(*auth)).collect(),
+            bad_password_threshold: plan.bad_password_threshold,
+            lockout_interval_s: plan.lockout_interval_s,
             k_g,
             guid,
             advertised_port: plan.advertised_port,

@@ -111,6 +111,7 @@ impl Bmc {
             }
             After::CloseAllOf { user, but } => {
                 self.core.forget_challenges(user);
+                self.core.lockouts.forget(user);
                 for id in self.sessions.of_user(user) {
                     if Some(id) == but {
                         continue;

@@ -144,6 +144,10 @@ impl Bmc {
         let Some(suite_limit) = self.core.suite_limit(suite.id) else {
             return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
         };
+        // As if the user were disabled (v2.0 table 23-4, parameter 26).
+        if self.core.is_locked_out(now, (id_of_user, message.name), session.peer) {
+            return refuse(RakpStatus::UNAUTHORIZED_NAME);
+        }
         let highest = highest.min(opened_limit).min(suite_limit);
         let limit = match message.privilege() {
             0 => highest,
@@ -193,7 +197,8 @@ impl Bmc {
         let Some(session) = self.sessions.get_mut(id) else {
             return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0)));
         };
-        let console_id = session.console_id;
+        // Not where this message comes from, which may be forged.
+        let (console_id, peer) = (session.console_id, session.peer);
         let challenged = match &mut session.stage {
             Stage::Open(open) if open.request == payload => return Ok(Some(open.response.clone())),
             Stage::Open(_) | Stage::Opened { .. } => {
@@ -205,14 +210,18 @@ impl Bmc {
         if message.status != RakpStatus::OK {
             let user = (challenged.user, name.as_bytes());
             let why = format!("given up by the console, {:?}: wrong password?", message.status);
-            self.core.login_refused(now, user, from, &why);
+            self.core.bad_password(now, user, peer, &why);
             self.sessions.remove(id);
             return Ok(None);
         }
+        let user = (challenged.user, name.as_bytes());
+        // Since RAKP Message 1: many attempts can be under way at once.
+        let locked_out = self.core.is_locked_out(now, user, peer);
         let password = challenged.password.expose();
-        if !challenged.exchange.rakp3_code_is(password, message.auth_code) {
-            let user = (challenged.user, name.as_bytes());
-            self.core.login_refused(now, user, from, "refused: wrong password");
+        if locked_out || !challenged.exchange.rakp3_code_is(password, message.auth_code) {
+            if !locked_out {
+                self.core.bad_password(now, user, peer, "refused: wrong password");
+            }
             self.sessions.remove(id);
             let status = RakpStatus::INVALID_INTEGRITY_CHECK_VALUE;
             return Ok(Some(refusal(message.tag, status, console_id)));
@@ -239,6 +248,7 @@ impl Bmc {
             response: response.clone(),
             reply: None,
         };
+        self.core.lockouts.good(peer, open.user);
         self.core.session_opened(id, from, &open);
         session.stage = Stage::Open(Box::new(open));
         session.touch(now, from);

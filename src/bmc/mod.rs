@@ -19,6 +19,7 @@ pub mod event;
 mod handshake;
 mod in_band;
 mod lan;
+mod lockout;
 mod log;
 mod packet;
 mod readings;
@@ -50,6 +51,7 @@ use crate::bmc::command::Statistics;
 use crate::bmc::event::Request;
 use crate::bmc::in_band::{Messages, SystemInterface};
 use crate::bmc::lan::Interface;
+use crate::bmc::lockout::Lockouts;
 use crate::bmc::sensors::Sensors;
 use crate::bmc::session::{Info, Open, Session, Stage, Table};
 use crate::bmc::sol::Sol;
@@ -115,6 +117,7 @@ struct Core {
     /// By Managed System Session ID.
     open_sessions: BTreeMap<u32, Info>,
     challenges: Challenges,
+    lockouts: Lockouts,
     rng: ChaCha20Rng,
     clock: Clock,
     identity: Identity,
@@ -177,6 +180,8 @@ enum Drop {
     Unprotected,
     #[error("wrong AuthCode")]
     AuthCode,
+    #[error("its user is locked out: too many bad passwords")]
+    LockedOut,
     #[error("session sequence number seen or too old")]
     Sequence,
     #[error("undecipherable")]
@@ -222,6 +227,7 @@ impl Bmc {
                 sol: Sol::default(),
                 open_sessions: BTreeMap::new(),
                 challenges: Challenges::new(),
+                lockouts: Lockouts::new(config.bad_password_threshold, config.lockout_interval_s),
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
                 sensors: Sensors::new(config.cpu_sockets, &config.sensors, DEVICE_SUPPORT),
@@ -368,7 +374,7 @@ impl Bmc {
                 // Most clients see for themselves that the password is wrong, and go away.
                 let user = (challenged.user, &challenged.exchange.name[..]);
                 let why = "not completed: wrong password?";
-                self.core.login_refused(now, user, session.peer, why);
+                self.core.bad_password(now, user, session.peer, why);
             }
             self.ended(id, &session, "idle for too long");
         }

@@ -171,10 +171,11 @@ pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
     open + reserved < MAX_OPEN
 }
 
-/// Which attempt at a session makes room for a new one: the oldest of the networks that have most of
-/// them, so that a flood from one place displaces itself. Attempts are ID, console and expiry.
-pub(super) fn makes_room(
-    attempts: impl Iterator<Item = (u32, SocketAddr, Instant)> + Clone,
+/// Which attempt at a session makes room for a new one: the least of the networks that have most of
+/// them, so that a flood from one place displaces itself. Attempts are ID, console and how much they are
+/// worth.
+pub(super) fn makes_room<W: Ord>(
+    attempts: impl Iterator<Item = (u32, SocketAddr, W)> + Clone,
 ) -> Option<u32> {
     let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for (_, peer, _) in attempts.clone() {
@@ -182,11 +183,11 @@ pub(super) fn makes_room(
     }
     let most = counts.values().max().copied();
     let of_them = attempts.filter(|(_, peer, _)| counts.get(&network(peer.ip())).copied() == most);
-    of_them.min_by_key(|(_, _, expiry)| *expiry).map(|(id, _, _)| id)
+    of_them.min_by(|(_, _, one), (_, _, other)| one.cmp(other)).map(|(id, _, _)| id)
 }
 
 /// Whom an address belongs to: an IPv6 network of one owner has at least 64 bits of addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
@@ -333,7 +334,10 @@ impl Table {
     ) {
         let half_open = self.sessions.iter().filter(|(_, session)| !session.is_open());
         if half_open.clone().count() >= MAX_HALF_OPEN {
-            let attempts = half_open.map(|(id, session)| (*id, session.peer, session.expiry));
+            // Who has sent RAKP Message 1 has heard the answer before it: the source is not forged.
+            let worth =
+                |session: &Session| (matches!(session.stage, Stage::Challenged(_)), session.expiry);
+            let attempts = half_open.map(|(id, session)| (*id, session.peer, worth(session)));
             makes_room(attempts).and_then(|id| self.sessions.remove(&id));
         }
         let expiry = now + SETUP_LIMIT;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::bmc::command::LAN_CHANNEL;
 use crate::bmc::log::SensorEvent;
@@ -59,6 +59,8 @@ pub(super) struct Story {
     /// An earlier run has ended while the machine was on, and the SEL does not say so yet.
     pub(super) cut_off: bool,
     refusals: Refusals,
+    /// The same of lock-outs.
+    lockouts: Refusals,
 }
 
 /// How many refused logins may still be logged.
@@ -204,6 +206,46 @@ impl Core {
             let interval = Duration::from_secs(seconds.into());
             self.requests.push_back(bmc::event::Request::CycleInterval(interval));
         }
+    }
+
+    /// A password was wrong, or seems to have been.
+    pub(super) fn bad_password(
+        &mut self,
+        now: Instant,
+        user: (u8, &[u8]),
+        peer: SocketAddr,
+        what: &str,
+    ) {
+        self.login_refused(now, user, peer, what);
+        let (id, name) = user;
+        if !self.lockouts.bad(now, peer, id) {
+            return;
+        }
+        // Invalid password disable (v2.0 table 42-3, sensor type 2Ah).
+        const LOCKED_OUT: u8 = 3;
+        let name = String::from_utf8_lossy(name);
+        let (from, seconds) = (shown(peer).ip(), self.lockouts.interval().as_secs());
+        let note = format!("user {name:?} is locked out from {from} for {seconds} s");
+        warn!("{note}: too many bad passwords");
+        let event = SensorEvent::asserted(sensors::SESSION, LOCKED_OUT);
+        if self.story.lockouts.admit(now).is_some() {
+            self.log_noted(now, event.with_data(0xF0, id, LAN_CHANNEL), &note);
+        }
+    }
+
+    /// Whether a user cannot log in from there, because of too many bad passwords.
+    pub(super) fn is_locked_out(
+        &self,
+        now: Instant,
+        (id, name): (u8, &[u8]),
+        peer: SocketAddr,
+    ) -> bool {
+        let holds = self.lockouts.holds(now, peer, id);
+        if holds {
+            let (name, from) = (String::from_utf8_lossy(name), shown(peer));
+            debug!(user = ?name, %from, "login refused: locked out");
+        }
+        holds
     }
 
     /// Tells log and SEL what has become of a login that has failed, such as `refused: unknown user`.

@@ -177,10 +177,13 @@ impl Bmc {
         }
         let name = self.core.store.users.get(challenge.user).map(|user| user.name.as_slice());
         let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
+        let (user, peer) = ((challenge.user, name.as_bytes()), challenge.peer);
+        if self.core.is_locked_out(now, user, peer) {
+            return Err(Drop::LockedOut);
+        }
         let code = packet.auth_code.as_ref();
         if !key.auth_code_is(id, packet.sequence, packet.payload, code) {
-            let user = (challenge.user, name.as_bytes());
-            self.core.login_refused(now, user, from, "refused: wrong password");
+            self.core.bad_password(now, user, peer, "refused: wrong password");
             // The specification has no code for it, and no client hears an answer that is not
             // authenticated.
             return Err(Drop::AuthCode);
@@ -205,6 +208,7 @@ impl Bmc {
         let response = seal(&key, id, activation.outbound, &payload);
         debug!(user = %name, from = %shown(from), auth_type = ?key.auth_type, limit = ?activation.privilege, "IPMI 1.5 session {id:#010x} opened");
         self.core.challenges.remove(&id);
+        self.core.lockouts.good(peer, user);
         let open = Open {
             user,
             user_name: name,

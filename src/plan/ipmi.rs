@@ -31,6 +31,10 @@ pub struct IpmiPlan {
     pub cipher_suites: Vec<u8>,
     /// How sessions of IPMI 1.5 may be authenticated; empty: there are none.
     pub v15: Vec<V15Auth>,
+    /// Bad passwords in a row with which a user is locked out from where they came; 0: never.
+    pub bad_password_threshold: u32,
+    /// For how long in seconds, and how long they count.
+    pub lockout_interval_s: u32,
     /// File that holds K_G; `null`: clients need the password only.
     pub k_g_file: Option<PathBuf>,
     /// Software on the machine reaches the BMC over a KCS system interface.
@@ -115,6 +119,8 @@ impl IpmiPlan {
             cpu_sockets: sockets(&profile.machine),
             cipher_suites: profile.ipmi.cipher_suites.clone(),
             v15: profile.ipmi.v15.clone(),
+            bad_password_threshold: profile.ipmi.bad_password_threshold,
+            lockout_interval_s: profile.ipmi.lockout_interval_s,
             k_g_file: profile.ipmi.k_g_file.clone(),
             in_band: profile.ipmi.in_band,
             lan_settable: profile.ipmi.lan_settable,
@@ -133,6 +139,12 @@ impl IpmiPlan {
             self.v15.iter().map(|auth| format!("{auth:?}").to_lowercase()).collect();
         let v15 = if v15.is_empty() { "off".to_owned() } else { v15.join(", ") };
         let _ = writeln!(out, "  IPMI 1.5 {v15}");
+        let _ = match (self.bad_password_threshold, self.lockout_interval_s) {
+            (0, _) => writeln!(out, "  lock-out never"),
+            (bad, seconds) => {
+                writeln!(out, "  lock-out for {seconds} s, by {bad} bad passwords from one address")
+            }
+        };
         if let Some(path) = &self.k_g_file {
             let _ = writeln!(out, "  K_G     <in {}>", path.display());
         }

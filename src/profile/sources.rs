@@ -54,6 +54,10 @@ impl Key {
     #[must_use]
     pub fn is_secret(&self) -> bool {
         const HARMLESS: [&str; 4] = ["name", "password_file", "privilege", "enabled"];
+        // A number, and of no user.
+        if self.0 == "ipmi.bad_password_threshold" {
+            return false;
+        }
         let last = self.segments().next_back().unwrap_or_default().to_ascii_lowercase();
         let last = last.as_str();
         Self::from("ipmi.users").contains(self) && !HARMLESS.contains(&last)
@@ -243,6 +247,8 @@ mod tests {
         assert_eq!(Key::from("a").parent(), Some(Key::from("")));
         assert_eq!(Key::from("").parent(), None);
         assert!(Key::from("ipmi.users.0.password").is_secret());
+        assert!(!Key::from("ipmi.bad_password_threshold").is_secret());
+        assert!(Key::from("ipmi.users.0.bad_password_threshold").is_secret());
         assert!(!Key::from("ipmi.users.0.password_file").is_secret());
     }
 }

@@ -121,7 +121,10 @@ pub(super) async fn serve(mut serving: Serving) {
                 serving.engine.handle_console_room(true);
             }
             expired = serving.timer.expired() => match expired {
-                Ok(()) => serving.engine.handle_timeout(host::now()),
+                Ok(()) => {
+                    serving.tell_time();
+                    serving.engine.handle_timeout(host::now());
+                }
                 Err(error) => {
                     error!(%error, "the timer is broken");
                     return;
@@ -132,8 +135,14 @@ pub(super) async fn serve(mut serving: Serving) {
 }
 
 impl Serving {
+    /// The host's clock can have been set.
+    fn tell_time(&mut self) {
+        self.engine.handle_clock(host::now(), host::unix_s());
+    }
+
     /// Answers what waits on the socket, up to a batch.
     fn receive(&mut self, buffer: &mut [u8]) {
+        self.tell_time();
         for _ in 0..BATCH {
             match self.udp.try_receive(buffer) {
                 Ok((len, from)) => {
@@ -150,6 +159,7 @@ impl Serving {
     }
 
     fn handle(&mut self, input: Input) {
+        self.tell_time();
         match input {
             Input::Machine(status, event) => {
                 self.engine.handle_machine(host::now(), status, &event);

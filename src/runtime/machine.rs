@@ -448,6 +448,9 @@ impl Machine {
 
     fn send(&mut self, command: Command) {
         if let Some(running) = &mut self.running {
+            if running.closed {
+                warn!(pid = running.pid, ?command, "QEMU's monitor is closed, and cannot be told");
+            }
             running.qmp.send(command);
         }
     }

@@ -43,6 +43,8 @@ pub fn config() -> Config {
         ],
         cipher_suites: vec![17, 3],
         v15: vec![AuthType::MD5],
+        bad_password_threshold: 20,
+        lockout_interval_s: 60,
         k_g: None,
         guid: GUID,
         advertised_port: 6231,
@@ -249,6 +251,22 @@ pub fn rakp1(managed_id: u32, role: u8, name: &str) -> Vec<u8> {
     out
 }
 
+/// The answer to RAKP Message 2.
+pub fn rakp3(
+    suite: Suite,
+    rakp2: &[u8],
+    managed_id: u32,
+    (name, password): (&str, &str),
+    role: u8,
+) -> Vec<u8> {
+    let name_len = u8::try_from(name.len()).unwrap();
+    let parts = [&rakp2[8..24], &CONSOLE_ID.to_le_bytes(), &[role, name_len], name.as_bytes()];
+    let mut out = vec![0x33, 0, 0, 0];
+    out.extend(managed_id.to_le_bytes());
+    out.extend(suite.hmac(password.as_bytes(), &parts));
+    out
+}
+
 /// How a login ended that did not succeed: which message, which status.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -355,16 +373,10 @@ pub fn login_with(
     if answer[40..] != expected {
         return Err(Refused::Rakp2Code);
     }
-    let code = suite.hmac(
-        password.as_bytes(),
-        &[&managed_random, &CONSOLE_ID.to_le_bytes(), &[role, name_len], name.as_bytes()],
-    );
+    let rakp3 = rakp3(suite, &answer, managed_id, (name, password), role);
     if odd.overtaken {
         admin(rig);
     }
-    let mut rakp3 = vec![0x33, 0, 0, 0];
-    rakp3.extend(managed_id.to_le_bytes());
-    rakp3.extend(code);
     let answer = setup(rig, 0x14, &rakp3);
     if answer[1] != 0 {
         return Err(Refused::Rakp4(answer[1]));

@@ -13,6 +13,7 @@ mod console;
 mod device;
 mod in_band;
 mod lan;
+mod lockout;
 mod readings;
 mod robustness;
 mod sensors;

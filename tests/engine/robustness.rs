@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use qemu_bmc::bmc::Config;
 use qemu_bmc::machine::{Event, StartCause};
 
-use crate::console::{self, Rig, admin, message, setup_datagram, v15_datagram};
+use crate::console::{self, Rig, Suite, admin, message, open, setup, setup_datagram, v15_datagram};
 use crate::v15;
 
 /// Commands that the contract allows before login.
@@ -104,6 +104,67 @@ fn every_command_takes_data_of_every_length() {
             }
         }
     }
+}
+
+#[test]
+fn packets_with_flags_before_there_are_keys_are_no_harm() {
+    let mut rig = Rig::new();
+    let id = open(&mut rig, 0, Suite::Seventeen).unwrap();
+    let flagged = |rig: &mut Rig| {
+        for flags in [0x40, 0x80, 0xC0] {
+            for payload_type in 0..64 {
+                for len in [0, 1, 15, 16, 17, 32, 48, 64] {
+                    let mut packet = setup_datagram(flags | payload_type, &vec![0x10; len]);
+                    packet[6..10].copy_from_slice(&id.to_le_bytes());
+                    packet[10] = 1;
+                    assert_eq!(rig.exchange(&packet).len(), 0, "{flags:02x} {payload_type:02x}");
+                }
+            }
+        }
+    };
+    flagged(&mut rig);
+    let rakp2 = setup(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
+    assert_eq!(rakp2[1], 0, "it goes on as if nothing had been");
+    flagged(&mut rig);
+    let right = ("admin", "admin-secret");
+    let rakp3 = console::rakp3(Suite::Seventeen, &rakp2, id, right, 0x14);
+    assert_eq!(setup(&mut rig, 0x14, &rakp3)[1], 0);
+    assert_eq!(rig.bmc.open_sessions(), 1);
+}
+
+/// How much the engine holds, as the length of all of it in words.
+fn held(rig: &Rig) -> usize {
+    format!("{:?}", rig.bmc).len()
+}
+
+#[test]
+fn what_a_session_or_an_attempt_had_is_given_back() {
+    /// What counters grow by.
+    const DIGITS: usize = 200;
+    let mut rig = Rig::new();
+    let log_in_and_out = |rig: &mut Rig| {
+        let mut session = admin(rig);
+        session.command(rig, 0x06, 0x01, &[]);
+        let id = session.managed_id.to_le_bytes();
+        session.command(rig, 0x06, 0x3C, &id);
+        let mut session = v15::login(rig, v15::MD5, "admin", "admin-secret", 4).unwrap();
+        let id = session.id.to_le_bytes();
+        session.command(rig, 0x06, 0x3C, &id);
+    };
+    log_in_and_out(&mut rig);
+    rig.pass(Duration::from_secs(4));
+    let before = held(&rig);
+    (0..1000).for_each(|_| log_in_and_out(&mut rig));
+    rig.pass(Duration::from_secs(4));
+    assert!(held(&rig) <= before + DIGITS, "{before}, then {}", held(&rig));
+    for number in 1..=2000_u32 {
+        let mut request = console::open_session_request(0, [1, 1, 1]);
+        request[4..8].copy_from_slice(&number.to_le_bytes());
+        setup(&mut rig, 0x10, &request);
+    }
+    assert!(held(&rig) > before + DIGITS);
+    rig.pass(Duration::from_secs(4));
+    assert!(held(&rig) <= before + DIGITS, "{before}, then {}", held(&rig));
 }
 
 /// Bytes that look like something: whole set-up messages, cut, grown or with bits turned.

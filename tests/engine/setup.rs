@@ -128,6 +128,11 @@ fn a_flood_from_many_places_leaves_a_login_alone() {
         flood(&mut rig, 400..600);
         let answer = setup(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
         assert_eq!(answer[1], 0, "{own}");
+        // Who has come so far is not displaced by sources that may be forged.
+        flood(&mut rig, 600..10_000);
+        let right = ("admin", "admin-secret");
+        let rakp3 = console::rakp3(Suite::Three, &answer, id, right, 0x14);
+        assert_eq!(setup(&mut rig, 0x14, &rakp3)[1], 0, "{own}");
     }
 }
 

@@ -206,6 +206,30 @@ fn entries_are_added_deleted_and_cleared_by_operators() {
 }
 
 #[test]
+fn a_host_clock_that_jumps_changes_time_stamps_and_nothing_else() {
+    let (mut rig, mut session) = started();
+    let mut cold = administrator(&mut rig);
+    // Valid for 60 s.
+    assert_eq!(session.command(&mut rig, 0x00, 0x08, &[5, 0x80, 4, 0, 0, 0]).0, 0);
+    let time = |rig: &mut Rig, session: &mut Session| {
+        let (code, data) = session.command(rig, STORAGE, 0x48, &[]);
+        assert_eq!(code, 0);
+        u32::from_le_bytes(data.try_into().unwrap())
+    };
+    let year = 366 * 24 * 3600;
+    for jump in [UNIX_S + year, UNIX_S - year, 0, u32::MAX] {
+        rig.bmc.handle_clock(rig.now, u64::from(jump));
+        rig.pass(Duration::from_millis(10));
+        let told = time(&mut rig, &mut session);
+        assert!(told.abs_diff(jump) <= 1, "{told} after a jump to {jump}");
+        assert_eq!(cold.command(&mut rig, 0x06, 0x01, &[]).0, 0, "who is logged in stays so");
+        let boot = session.command(&mut rig, 0x00, 0x09, &[5, 0, 0]).1;
+        assert_eq!(boot[2..4], [0x80, 4], "not expired");
+    }
+    assert_eq!(rig.bmc.sel().len(), 1 + 1, "the start, and the boot flags: {:?}", rig.bmc.sel());
+}
+
+#[test]
 fn the_log_has_a_clock_that_can_be_set() {
     let (mut rig, mut session) = started();
     let now = |rig: &mut Rig, session: &mut Session, command| {

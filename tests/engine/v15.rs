@@ -122,6 +122,14 @@ fn activation(auth: AuthType, password: &str, id: u32, data: &[u8]) -> Vec<u8> {
     packet(auth.0, 0, id, &auth_code(auth, password, id, 0, &request), &request)
 }
 
+/// A login with a wrong password, which gets no answer: the completion code of its first half.
+pub fn guess(rig: &mut Rig, name: &str) -> Result<(), u8> {
+    let (id, string) = challenge(rig, MD5, name)?;
+    let request = activation(MD5, "wrong", id, &activate_data(MD5, 2, &string, OUTBOUND));
+    assert_eq!(rig.exchange(&request).len(), 0);
+    Ok(())
+}
+
 pub fn login(
     rig: &mut Rig,
     auth: AuthType,
@@ -266,7 +274,9 @@ fn who_is_not_let_in_is_told_why() {
 
 #[test]
 fn a_wrong_password_opens_nothing() {
-    let mut rig = every_type();
+    // As often as it is tried.
+    let mut rig =
+        Rig::with(Config { v15: ALL.to_vec(), bad_password_threshold: 0, ..console::config() });
     for auth in [MD5, MD2, PASSWORD] {
         let (id, string) = challenge(&mut rig, auth, "admin").unwrap();
         let data = activate_data(auth, 4, &string, 7);

@@ -22,6 +22,8 @@ pub fn engine() -> Bmc {
         }],
         cipher_suites: vec![17, 3],
         v15: vec![AuthType::MD5],
+        bad_password_threshold: 20,
+        lockout_interval_s: 60,
         k_g: None,
         guid: *b"0123456789abcdef",
         advertised_port: 6239,

@@ -214,7 +214,8 @@ fn read(core: &Core, parameter: u8, selector: u8) -> Result<Vec<u8>, CompletionC
             [0].into_iter().chain(pairs).collect()
         }
         25 => [&[selector & 0x0F][..], &alert()?.vlan].concat(),
-        // No bad-password threshold: whoever could count attempts up could keep everybody out.
+        // No bad-password threshold: whoever could count attempts up could keep everybody out. What
+        // `lockout` has is for the place that they come from only.
         26 => vec![0; 6],
         _ => return read_ipv6(core, parameter, selector),
     })

@@ -90,6 +90,9 @@ pub(super) fn get_session_challenge(
         context.core.login_refused(context.now, user, peer, &what);
         return Err(INVALID_NAME);
     };
+    if context.core.is_locked_out(context.now, (user, name), peer) {
+        return Err(INVALID_NAME);
+    }
     let (id, string) = context.core.challenge(context.now, peer, user, key);
     Ok([&id.to_le_bytes()[..], &string].concat())
 }

@@ -27,6 +27,10 @@ pub struct Ipmi {
     pub cipher_suites: Vec<u8>,
     /// Authentication types of IPMI 1.5; none: there are no such sessions.
     pub v15: Vec<V15Auth>,
+    /// Bad passwords in a row that lock out; 0: never.
+    pub bad_password_threshold: u32,
+    /// For how long.
+    pub lockout_interval_s: u32,
     /// File that holds K_G.
     pub k_g_file: Option<PathBuf>,
     /// Software on the machine reaches the BMC.
@@ -129,6 +133,8 @@ impl Check<'_> {
             cipher_suites.push(0);
         }
         self.v15(&ipmi.v15);
+        self.range("ipmi.bad_password_threshold", ipmi.bad_password_threshold, 0, 255);
+        self.range("ipmi.lockout_interval_s", ipmi.lockout_interval_s, 1, 86400);
         if let Some(file) = &ipmi.k_g_file {
             self.path("ipmi.k_g_file", file);
             // Without K1, nothing in a session depends on K_G; suites 11 and 12 have the password.
@@ -145,6 +151,8 @@ impl Check<'_> {
             advertised_port: ipmi.advertised_port.unwrap_or(ipmi.port),
             cipher_suites,
             v15: ipmi.v15.clone(),
+            bad_password_threshold: ipmi.bad_password_threshold,
+            lockout_interval_s: ipmi.lockout_interval_s,
             k_g_file: ipmi.k_g_file.clone(),
             in_band: ipmi.in_band,
             lan_settable: ipmi.lan_settable,

@@ -32,6 +32,14 @@ pub struct Ipmi {
     /// How a session of IPMI 1.5 may be authenticated; an empty list switches IPMI 1.5 off.
     #[schemars(extend("uniqueItems" = true), example = ["md5", "md2"])]
     pub v15: Vec<V15Auth>,
+    /// Number of bad passwords in a row after which a user cannot log in from the address that they came
+    /// from (of IPv6: the network of 64 bits), for `lockout_interval_s`. From elsewhere, the user can. 0:
+    /// no limit.
+    #[schemars(range(max = 255), example = 3)]
+    pub bad_password_threshold: u32,
+    /// How long a lock-out is, and how long a bad password counts, in seconds.
+    #[schemars(range(min = 1, max = 86400), example = 300)]
+    pub lockout_interval_s: u32,
     /// File that holds K_G, a key that clients must have beside the password (`ipmitool -k`): at
     /// most 20 bytes of text, or `0x` and 40 hexadecimal digits; one line end after it is dropped.
     /// IPMI 1.5 does not know it. Default: none.
@@ -61,6 +69,8 @@ impl Default for Ipmi {
             cipher_suites: vec![17, 3],
             allow_cipher_suite_0: false,
             v15: vec![V15Auth::Md5],
+            bad_password_threshold: 20,
+            lockout_interval_s: 60,
             k_g_file: None,
             in_band: true,
             lan_settable: false,

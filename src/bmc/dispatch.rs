@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tracing::field::{DisplayValue, display};
 use tracing::{debug, info};
 
 use crate::bmc::command::{After, Asked, Command, Context, Source};
@@ -45,7 +46,21 @@ impl Core {
         let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
         let (name, has_effect) = (command.name(), command.has_effect());
         let user = user_name(context.session.as_ref());
-        if has_effect {
+        let core = &mut context.core;
+        // What a driver does by itself changes nothing that is kept; and whoever has the machine can ask
+        // as often as it likes.
+        let told = match source {
+            Source::Lan(_) => has_effect,
+            Source::System => {
+                let is_news = has_effect && (core.changed || !core.requests.is_empty());
+                let allowed = is_news.then(|| core.lines.admit(now)).flatten();
+                if let Some(withheld @ 1..) = allowed {
+                    info!(from = %source, withheld, "commands that are not in this log");
+                }
+                allowed.is_some()
+            }
+        };
+        if told {
             info!(user, from = %source, %data, ?code, "{name}");
         } else {
             debug!(user, from = %source, %data, ?code, "{name}");
@@ -141,8 +156,8 @@ impl Bmc {
 }
 
 /// Who asks, for the log.
-fn user_name<'a>(session: Option<&'a (u32, &mut Open)>) -> &'a str {
-    session.map_or("-", |(_, open)| &open.user_name)
+fn user_name<'a>(session: Option<&'a (u32, &mut Open)>) -> Option<DisplayValue<&'a str>> {
+    session.map(|(_, open)| display(&open.user_name[..]))
 }
 
 /// The response to a request over the LAN.

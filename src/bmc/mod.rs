@@ -8,6 +8,7 @@
 //! GUID, Get Channel Cipher Suites, the messages of the RMCP+ session set-up, and of IPMI 1.5 Get
 //! Session Challenge and Activate Session.
 
+mod allowance;
 mod analog;
 mod boot;
 mod command;
@@ -47,6 +48,7 @@ use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tracing::{debug, info, warn};
 
+use crate::bmc::allowance::Allowance;
 use crate::bmc::command::Statistics;
 use crate::bmc::event::Request;
 use crate::bmc::in_band::{Messages, SystemInterface};
@@ -124,6 +126,8 @@ struct Core {
     sensors: Sensors,
     /// For the system interface.
     messages: Messages,
+    /// Lines of the log that the machine's software may cause.
+    lines: Allowance<32, 1>,
     store: Store,
     /// The store has changed since it was saved.
     changed: bool,
@@ -232,6 +236,7 @@ impl Bmc {
                 clock: Clock::default(),
                 sensors: Sensors::new(config.cpu_sockets, &config.sensors, DEVICE_SUPPORT),
                 messages: Messages::default(),
+                lines: Allowance::default(),
                 identity: config.identity,
                 store,
                 changed: false,

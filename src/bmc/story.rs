@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
+use crate::bmc::allowance::Allowance;
 use crate::bmc::command::LAN_CHANNEL;
 use crate::bmc::log::SensorEvent;
 use crate::bmc::{self, Core, sensors, shown};
@@ -26,11 +27,8 @@ mod cause {
 
 /// Channel number of the system interface (v2.0 table 6-1).
 const SYSTEM_INTERFACE: u8 = 0x0F;
-/// Refused logins that are logged at once: whoever tries passwords must not push out all that the
-/// log holds.
-const REFUSALS: u8 = 8;
-/// How long until one more of them is.
-const REFUSAL_INTERVAL: Duration = Duration::from_secs(600);
+/// Refused logins that are logged: whoever tries passwords must not push out all that the log holds.
+type Refusals = Allowance<8, 600>;
 
 /// Last power event (v2.0 table 28-3): how the machine went off last, and how it came on.
 pub(super) mod last_event {
@@ -61,33 +59,6 @@ pub(super) struct Story {
     refusals: Refusals,
     /// The same of lock-outs.
     lockouts: Refusals,
-}
-
-/// How many refused logins may still be logged.
-#[derive(Clone, Copy, Debug, Default)]
-struct Refusals {
-    logged: u8,
-    /// Not logged since the last one that was.
-    withheld: u32,
-    since: Option<Instant>,
-}
-
-impl Refusals {
-    /// Answers whether this one may be logged, and how many before it were not.
-    fn admit(&mut self, now: Instant) -> Option<u32> {
-        let since = *self.since.get_or_insert(now);
-        let passed = now.saturating_duration_since(since).as_secs() / REFUSAL_INTERVAL.as_secs();
-        if passed > 0 {
-            self.since = Some(now);
-            self.logged = self.logged.saturating_sub(u8::try_from(passed).unwrap_or(u8::MAX));
-        }
-        if self.logged >= REFUSALS {
-            self.withheld = self.withheld.saturating_add(1);
-            return None;
-        }
-        self.logged += 1;
-        Some(std::mem::take(&mut self.withheld))
-    }
 }
 
 /// Who, in two bytes of event data: a restart cause, and channel and user ID.
@@ -269,24 +240,5 @@ impl Core {
             note += &format!("; {withheld} others before it are not in the log");
         }
         self.log_noted(now, event.with_data(0xF0, user_id, LAN_CHANNEL), &note);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_logged_up_to_a_limit_that_comes_back() {
-        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
-        let start = Instant::now();
-        let mut refusals = Refusals::default();
-        let logged = (0..100).filter(|_| refusals.admit(start).is_some()).count();
-        assert_eq!(logged, usize::from(REFUSALS));
-        let later = start + REFUSAL_INTERVAL;
-        assert_eq!(refusals.admit(later), Some(92));
-        assert_eq!(refusals.admit(later), None);
-        let much_later = later + REFUSAL_INTERVAL * 1000;
-        assert_eq!(refusals.admit(much_later), Some(1));
     }
 }

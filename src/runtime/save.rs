@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::host::dirs;
@@ -14,6 +14,9 @@ use crate::runtime::machine::LAST_POWER;
 
 /// What clients have changed over IPMI. For this user only: it holds passwords.
 const FILE: &str = "bmc.json";
+
+/// The least time from one write to the next: whoever can make changes must not keep the disk busy.
+const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long until what could not be written is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
@@ -66,6 +69,7 @@ pub(super) fn was_on(state_dir: &Path) -> io::Result<bool> {
 /// written is tried again.
 pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<String>) {
     let mut failed: Option<String> = None;
+    let mut earliest = Instant::now();
     loop {
         let newer = match &failed {
             None => inbox.recv().await,
@@ -73,7 +77,7 @@ pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<S
         };
         let again = newer.is_none();
         let Some(mut text) = newer.or_else(|| failed.take()) else { return };
-        while let Ok(newer) = inbox.try_recv() {
+        while let Ok(Some(newer)) = timeout_at(earliest, inbox.recv()).await {
             text = newer;
         }
         let (path, bytes) = (file(&state_dir), text.clone());
@@ -83,6 +87,7 @@ pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<S
             Ok(Err(error)) => Some(error.to_string()),
             Err(error) => Some(error.to_string()),
         };
+        earliest = Instant::now() + WRITE_INTERVAL;
         match &error {
             Some(error) if !again => warn!(error, "what was changed over IPMI cannot be kept"),
             None if again => info!("what was changed over IPMI is kept now"),
@@ -95,8 +100,6 @@ pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<S
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[tokio::test]
@@ -119,5 +122,33 @@ mod tests {
         }
         drop(sender);
         saving.await.unwrap();
+    }
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "a task")]
+    async fn changes_in_a_row_are_written_now_and_then_and_the_last_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state_dir = dir.path().to_owned();
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let saving = tokio::spawn(run(state_dir.clone(), inbox));
+        sender.send("0".to_owned()).unwrap();
+        let start = Instant::now();
+        while read(&state_dir).unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let (mut number, mut written, mut last) = (0, 0, Some("0".to_owned()));
+        while start.elapsed() < 4 * WRITE_INTERVAL {
+            number += 1;
+            sender.send(number.to_string()).unwrap();
+            tokio::task::yield_now().await;
+            let now = read(&state_dir).unwrap();
+            written += usize::from(now != last);
+            last = now;
+        }
+        let intervals = start.elapsed().as_millis() / WRITE_INTERVAL.as_millis();
+        assert!(written > 0 && written <= usize::try_from(intervals).unwrap() + 1, "{written}");
+        drop(sender);
+        saving.await.unwrap();
+        assert_eq!(read(&state_dir).unwrap(), Some(number.to_string()));
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Buf;
 
+use crate::wire::DecodeError;
 use crate::wire::code::{CompletionCode, NetFn};
-use crate::wire::{DecodeError, decode_net_fn};
 
 /// A request as it stands in a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,11 @@ impl<'a> Request<'a> {
         if checksum(&head[..2]) != head_checksum || checksum(body) != *body_checksum {
             return Err(DecodeError::Checksum);
         }
-        let (net_fn, lun) = decode_net_fn(net_fn_lun)?;
-        Ok(Self { responder, net_fn, lun, requester, sequence_lun, command, data })
+        let net_fn = NetFn(net_fn_lun >> 2);
+        if net_fn.0 & 1 != 0 {
+            return Err(DecodeError::Unexpected("response"));
+        }
+        Ok(Self { responder, net_fn, lun: net_fn_lun & 3, requester, sequence_lun, command, data })
     }
 
     /// The response to this request, ready to be a payload.

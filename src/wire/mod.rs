@@ -14,8 +14,6 @@ pub mod session;
 pub mod sol;
 pub mod vm;
 
-use crate::wire::code::NetFn;
-
 /// Why bytes are not the thing they should be. The datagram is dropped; the reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -34,13 +32,4 @@ impl From<bytes::TryGetError> for DecodeError {
     fn from(_: bytes::TryGetError) -> Self {
         Self::Truncated
     }
-}
-
-/// Network function and LUN of a request, which share a byte.
-fn decode_net_fn(byte: u8) -> Result<(NetFn, u8), DecodeError> {
-    let net_fn = NetFn(byte >> 2);
-    if net_fn.0 & 1 != 0 {
-        return Err(DecodeError::Unexpected("response"));
-    }
-    Ok((net_fn, byte & 0b11))
 }

@@ -175,6 +175,8 @@ fn the_present_channel_is_the_system_interface() {
     assert_eq!(machine.command(APP, 0x41, &[0x0E, 0x40]).0, 0x82);
     assert_eq!(machine.command_at(APP, 1, 0x01, &[]).0, 0xC2);
     assert_eq!(machine.command(0x3E, 0x01, &[]).0, 0xC1);
+    // The interface is busy until it is answered, so what is no request is, too.
+    assert_eq!(machine.command(0x07, 0x01, &[]).0, 0xC1);
 }
 
 #[test]

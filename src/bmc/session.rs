@@ -175,15 +175,17 @@ pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
 /// them, so that a flood from one place displaces itself. Attempts are ID, console and how much they are
 /// worth.
 pub(super) fn makes_room<W: Ord>(
-    attempts: impl Iterator<Item = (u32, SocketAddr, W)> + Clone,
+    attempts: impl Iterator<Item = (u32, SocketAddr, W)>,
 ) -> Option<u32> {
-    let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    for (_, peer, _) in attempts.clone() {
-        *counts.entry(network(peer.ip())).or_default() += 1;
-    }
-    let most = counts.values().max().copied();
-    let of_them = attempts.filter(|(_, peer, _)| counts.get(&network(peer.ip())).copied() == most);
-    of_them.min_by(|(_, _, one), (_, _, other)| one.cmp(other)).map(|(id, _, _)| id)
+    let mut attempts: Vec<(IpAddr, W, u32)> =
+        attempts.map(|(id, peer, worth)| (network(peer.ip()), worth, id)).collect();
+    // By network, and the least of each first. A flood comes by here with each packet.
+    attempts.sort_unstable();
+    let networks = attempts.chunk_by(|(one, ..), (other, ..)| one == other);
+    // No chunk is empty.
+    let most = networks
+        .max_by(|one, other| one.len().cmp(&other.len()).then_with(|| other[0].1.cmp(&one[0].1)))?;
+    Some(most[0].2)
 }
 
 /// Whom an address belongs to: an IPv6 network of one owner has at least 64 bits of addresses.

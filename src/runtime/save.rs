@@ -75,7 +75,7 @@ pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<S
             None => inbox.recv().await,
             Some(_) => timeout(RETRY_INTERVAL, inbox.recv()).await.unwrap_or_default(),
         };
-        let again = newer.is_none();
+        let (again, was_failing) = (newer.is_none(), failed.is_some());
         let Some(mut text) = newer.or_else(|| failed.take()) else { return };
         while let Ok(Some(newer)) = timeout_at(earliest, inbox.recv()).await {
             text = newer;
@@ -90,7 +90,7 @@ pub(super) async fn run(state_dir: PathBuf, mut inbox: mpsc::UnboundedReceiver<S
         earliest = Instant::now() + WRITE_INTERVAL;
         match &error {
             Some(error) if !again => warn!(error, "what was changed over IPMI cannot be kept"),
-            None if again => info!("what was changed over IPMI is kept now"),
+            None if was_failing => info!("what was changed over IPMI is kept now"),
             _ => {}
         }
         // The last try of all is when nobody is left.

@@ -1,8 +1,9 @@
 //! The BMC as a sans-IO engine: datagrams, machine events and time in; datagrams and requests out.
 //!
-//! Call a `handle_*` with each thing that happens, then drain [`Bmc::poll_transmit`] and
-//! [`Bmc::poll_request`], and call [`Bmc::handle_timeout`] when [`Bmc::poll_timeout`] says so. The
-//! engine has no clock, no socket and no source of entropy but its seed, and never waits.
+//! Call a `handle_*` with each thing that happens, then drain [`Bmc::poll_transmit`],
+//! [`Bmc::poll_request`] and [`Bmc::poll_system_interface`], and call [`Bmc::handle_timeout`] when
+//! [`Bmc::poll_timeout`] says so. The engine has no clock, no socket and no source of entropy but its
+//! seed, and never waits.
 //!
 //! Before login it answers only: ASF ping, Get Channel Authentication Capabilities, Get System
 //! GUID, Get Channel Cipher Suites, the messages of the RMCP+ session set-up, and of IPMI 1.5 Get

@@ -80,26 +80,28 @@ impl Bmc {
         let peer = session.peer;
         let Some(open) = session.open_mut() else { return Err(Drop::NoSession) };
         let mut after = After::Nothing;
-        let response = if let Some(response) = open.repeated(now, message) {
+        let mut response = std::mem::take(&mut self.room.response);
+        if let Some(kept) = open.repeated(now, message) {
             let from = Source::Lan(peer);
             debug!(user = %open.user_name, %from, "repeated request, answered as before");
-            response
+            response.clear();
+            response.extend_from_slice(kept);
         } else {
             let asked = Asked::from(&request);
             let outcome = self.core.execute(now, Source::Lan(peer), Some((id, &mut *open)), &asked);
             after = outcome.after;
-            let mut response = respond(&request, outcome.result);
+            respond(&request, outcome.result, &mut response);
             if open.is_v15() && response.len() > V15::MAX_PAYLOAD {
-                response = respond(&request, Err(CANNOT_RETURN_AS_MUCH));
+                respond(&request, Err(CANNOT_RETURN_AS_MUCH), &mut response);
             }
             if outcome.has_effect {
                 open.reply = Some(Reply::new(now, message, &response));
             }
-            response
-        };
+        }
         if let Some(transmit) = self.seal(id, PayloadType::IPMI, &response) {
             self.out.push_back(transmit);
         }
+        self.room.response = response;
         self.follow_up(now, Some(id), after);
         Ok(())
     }
@@ -160,13 +162,14 @@ fn user_name<'a>(session: Option<&'a (u32, &mut Open)>) -> Option<DisplayValue<&
     session.map(|(_, open)| display(&open.user_name[..]))
 }
 
-/// The response to a request over the LAN.
+/// Writes the response to a request over the LAN, in place of what is there.
 pub(super) fn respond(
     request: &message::Request<'_>,
     result: Result<Vec<u8>, CompletionCode>,
-) -> Vec<u8> {
+    response: &mut Vec<u8>,
+) {
     match result {
-        Ok(data) => request.respond(CompletionCode::OK, &data),
-        Err(code) => request.respond(code, &[]),
+        Ok(data) => request.write_response(CompletionCode::OK, &data, response),
+        Err(code) => request.write_response(code, &[], response),
     }
 }

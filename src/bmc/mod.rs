@@ -170,8 +170,29 @@ pub struct Bmc {
     sessions: Table,
     system_interface: Option<SystemInterface>,
     out: VecDeque<Transmit>,
+    room: Room,
     console_room: bool,
     dropped: u64,
+}
+
+/// Memory that is used for one packet after the other.
+#[derive(Debug, Default)]
+struct Room {
+    /// For a payload, decrypted.
+    payload: Vec<u8>,
+    /// For the message that answers it.
+    response: Vec<u8>,
+    /// For datagrams to send.
+    datagrams: Vec<Vec<u8>>,
+}
+
+impl Room {
+    /// Most datagrams that memory is kept for.
+    const MOST: usize = 64;
+
+    fn datagram(&mut self) -> Vec<u8> {
+        self.datagrams.pop().unwrap_or_default()
+    }
 }
 
 /// Why a datagram gets no answer.
@@ -246,6 +267,7 @@ impl Bmc {
             sessions: Table::default(),
             system_interface: None,
             out: VecDeque::new(),
+            room: Room::default(),
             console_room: true,
             dropped: 0,
         }
@@ -418,6 +440,14 @@ impl Bmc {
         });
         self.core.statistics.sent += u64::from(transmit.is_some());
         transmit
+    }
+
+    /// Takes back the memory of a datagram that was sent.
+    pub fn reuse(&mut self, mut datagram: Vec<u8>) {
+        if self.room.datagrams.len() < Room::MOST {
+            datagram.clear();
+            self.room.datagrams.push(datagram);
+        }
     }
 
     /// The next wish.

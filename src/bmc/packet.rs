@@ -124,7 +124,9 @@ impl Bmc {
         let result = command.run(&mut context, request.data);
         let code = result.as_ref().err().copied().unwrap_or(CompletionCode::OK);
         debug!(from = %shown(from), data = %Hex(request.data), ?code, "before login: {}", command.name());
-        Ok(respond(&request, result))
+        let mut response = Vec::new();
+        respond(&request, result, &mut response);
+        Ok(response)
     }
 
     /// An RMCP+ packet that claims a session.
@@ -154,13 +156,29 @@ impl Bmc {
         if !open.window.accept(packet.sequence) {
             return Err(Drop::Sequence);
         }
-        let mut buffer = packet.payload.to_vec();
+        let mut buffer = std::mem::take(&mut self.room.payload);
+        buffer.clear();
+        buffer.extend_from_slice(packet.payload);
         let payload = if packet.encrypted {
             keys.open(&mut buffer).ok_or(Drop::Decryption)?
         } else {
             &buffer[..]
         };
         self.heard(now, id, from);
+        let result = self.payload(now, id, from, packet, payload);
+        self.room.payload = buffer;
+        result
+    }
+
+    /// An authentic payload of session `id`, which came in this packet.
+    fn payload(
+        &mut self,
+        now: Instant,
+        id: u32,
+        from: SocketAddr,
+        packet: &V20<'_>,
+        payload: &[u8],
+    ) -> Result<(), Drop> {
         match packet.payload_type {
             PayloadType::IPMI => self.command(now, id, payload),
             PayloadType::SOL => {
@@ -233,7 +251,8 @@ impl Bmc {
         let mut iv = [0; 16];
         self.core.rng.fill_bytes(&mut iv);
         let sealed_len = if encrypted { keys.sealed_len(payload.len()) } else { payload.len() };
-        let mut datagram = Vec::with_capacity(sealed_len + 40);
+        let mut datagram = self.room.datagram();
+        datagram.reserve(sealed_len + 40);
         header.encode(len_u16(sealed_len), &mut datagram);
         if encrypted {
             keys.seal(iv, payload, &mut datagram);

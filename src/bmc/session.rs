@@ -155,8 +155,9 @@ pub(super) struct Info {
 impl Core {
     /// Session `id` is open: it gets the lowest free handle.
     pub(super) fn session_opened(&mut self, id: u32, peer: SocketAddr, open: &Open) {
-        let taken = |handle| self.open_sessions.values().any(|info| info.handle == handle);
-        let handle = (1..=u8::MAX).find(|handle| !taken(*handle)).unwrap_or(u8::MAX);
+        let mut taken = [false; 1 + u8::MAX as usize];
+        self.open_sessions.values().for_each(|info| taken[usize::from(info.handle)] = true);
+        let handle = (1..=u8::MAX).find(|handle| !taken[usize::from(*handle)]).unwrap_or(u8::MAX);
         let rmcp_plus = matches!(open.protection, Protection::V20(_));
         let (user, privilege) = (open.user, open.privilege);
         self.open_sessions.insert(id, Info { handle, user, privilege, rmcp_plus, peer });
@@ -231,9 +232,9 @@ impl Open {
 
     /// The kept answer to `message`, if this is a repetition.
     #[must_use]
-    pub(super) fn repeated(&self, now: Instant, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn repeated(&self, now: Instant, message: &[u8]) -> Option<&[u8]> {
         let reply = self.reply.as_ref().filter(|reply| reply.answers(now, message))?;
-        Some(reply.response.clone())
+        Some(&reply.response)
     }
 
     /// The next session sequence number to send; never 0, which means "outside a session".

@@ -55,13 +55,19 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn respond(&self, code: CompletionCode, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 + data.len());
+        self.write_response(code, data, &mut out);
+        out
+    }
+
+    /// Writes that response into `out`, in place of what is there.
+    pub fn write_response(&self, code: CompletionCode, data: &[u8], out: &mut Vec<u8>) {
+        out.clear();
         out.extend([self.requester, (self.net_fn.0 | 1) << 2 | self.sequence_lun & 3]);
-        out.push(checksum(&out));
+        out.push(checksum(out));
         // The response carries the LUN that was addressed beside the requester's sequence number.
         out.extend([self.responder, self.sequence_lun & !3 | self.lun, self.command, code.0]);
         out.extend_from_slice(data);
         out.push(checksum(&out[3..]));
-        out
     }
 }
 

@@ -23,6 +23,7 @@ mod watchdog;
 
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 pub(super) use lan::Statistics;
@@ -175,6 +176,10 @@ struct Entry {
 }
 
 impl Entry {
+    fn number(&self) -> (NetFn, u8) {
+        (self.net_fn, self.command)
+    }
+
     /// A command that only reads.
     const fn reads(
         net_fn: NetFn,
@@ -258,6 +263,13 @@ fn table() -> impl Iterator<Item = &'static Entry> {
     TABLES.into_iter().flatten()
 }
 
+/// All commands, in the order of their numbers.
+static BY_NUMBER: LazyLock<Vec<&Entry>> = LazyLock::new(|| {
+    let mut entries: Vec<_> = table().collect();
+    entries.sort_unstable_by_key(|entry| entry.number());
+    entries
+});
+
 /// A command as the reference, `docs/ipmi.md`, has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommandInfo {
@@ -289,9 +301,7 @@ pub fn commands() -> Vec<CommandInfo> {
         channels: entry.channels,
         effect: entry.effect,
     };
-    let mut all: Vec<_> = table().map(info).collect();
-    all.sort_unstable_by_key(|info| (info.net_fn, info.command));
-    all
+    BY_NUMBER.iter().copied().map(info).collect()
 }
 
 /// A command that was looked up.
@@ -302,9 +312,11 @@ impl Command {
     /// The command of a request. Unknown ones are C1h whatever the privilege: clients probe for
     /// extensions at every login and complain of anything else.
     pub(super) fn find(asked: &Asked<'_>) -> Result<Self, CompletionCode> {
-        let entry = table()
-            .find(|entry| entry.net_fn == asked.net_fn && entry.command == asked.command)
-            .ok_or(CompletionCode::INVALID_COMMAND)?;
+        let number = (asked.net_fn, asked.command);
+        let index = BY_NUMBER
+            .binary_search_by_key(&number, |entry| entry.number())
+            .map_err(|_| CompletionCode::INVALID_COMMAND)?;
+        let entry = BY_NUMBER[index];
         if asked.lun == 0 { Ok(Self(entry)) } else { Err(CompletionCode::INVALID_LUN) }
     }
 

@@ -1,20 +1,22 @@
 //! The BMC's UDP socket.
 
-use std::collections::HashMap;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+mod batch;
 
-use nix::cmsg_space;
-use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-    sockopt,
-};
+pub use self::batch::BATCH;
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tracing::debug;
 
+use crate::host::udp::batch::{Datagram, Inbox, Outbox};
 use crate::profile::check::Bind;
 
 /// How many consoles are remembered before the ones that were not heard from are forgotten.
@@ -22,12 +24,45 @@ const GENERATION: usize = 1024;
 
 /// A UDP socket that answers from the address that it was asked at. The kernel would choose one by
 /// its routes, and a console whose socket is connected does not hear that.
-#[derive(Debug)]
 pub struct Udp {
     socket: UdpSocket,
-    is_ipv6: bool,
-    /// At which of our addresses a console has asked, and the same of those heard from before.
-    asked_at: [HashMap<SocketAddr, IpAddr>; 2],
+    inbox: Inbox,
+    outbox: Outbox,
+    asked_at: AskedAt,
+}
+
+/// At which of our addresses consoles have asked.
+#[derive(Debug, Default)]
+struct AskedAt {
+    last: Option<(SocketAddr, IpAddr)>,
+    /// Those heard from of late, and those heard from before.
+    generations: [HashMap<SocketAddr, IpAddr>; 2],
+}
+
+impl AskedAt {
+    fn remember(&mut self, from: SocketAddr, at: IpAddr) {
+        if self.last.replace((from, at)) == Some((from, at)) {
+            return;
+        }
+        let [heard, before] = &mut self.generations;
+        if heard.len() >= GENERATION && !heard.contains_key(&from) {
+            *before = std::mem::take(heard);
+        }
+        heard.insert(from, at);
+    }
+
+    fn get(&self, to: SocketAddr) -> Option<IpAddr> {
+        match self.last {
+            Some((from, at)) if from == to => Some(at),
+            _ => self.generations.iter().find_map(|generation| generation.get(&to).copied()),
+        }
+    }
+}
+
+impl Debug for Udp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl Udp {
@@ -38,13 +73,13 @@ impl Udp {
     /// The kernel's.
     pub fn bind(bind: &Bind, port: u16) -> io::Result<Self> {
         let socket = UdpSocket::from_std(socket(bind, port)?.into())?;
-        let is_ipv6 = socket.local_addr()?.is_ipv6();
-        if is_ipv6 {
+        if socket.local_addr()?.is_ipv6() {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         } else {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
-        Ok(Self { socket, is_ipv6, asked_at: Default::default() })
+        let (inbox, outbox) = (Inbox::new(), Outbox::new());
+        Ok(Self { socket, inbox, outbox, asked_at: AskedAt::default() })
     }
 
     /// Waits until there may be something to receive.
@@ -55,89 +90,51 @@ impl Udp {
         self.socket.readable().await
     }
 
-    /// Receives a datagram: its length, and where it is from.
+    /// Receives datagrams, at most so many and at most a batch, and answers how many;
+    /// [`Self::datagram`] has them then.
     ///
     /// # Errors
-    /// `WouldBlock` if there is none; ICMP errors of datagrams that were sent.
-    pub fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let fd = self.socket.as_raw_fd();
-        let (len, from, at) = self.socket.try_io(Interest::READABLE, || {
-            let mut control = cmsg_space!(in6_pktinfo, in_pktinfo);
-            let mut parts = [IoSliceMut::new(buffer)];
-            let message =
-                recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::empty())?;
-            let from = message.address.as_ref().and_then(address);
-            let from = from.ok_or_else(|| io::Error::other("a datagram from nowhere"))?;
-            let at = message.cmsgs()?.find_map(|message| match message {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    Some(Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).into())
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
-                }
-                _ => None,
-            });
-            Ok((message.bytes, from, at))
-        })?;
+    /// `WouldBlock` if there are none; ICMP errors of datagrams that were sent.
+    pub fn receive(&mut self, room: usize) -> io::Result<usize> {
+        self.socket.try_io(Interest::READABLE, || self.inbox.receive(self.socket.as_fd(), room))
+    }
+
+    /// One of the datagrams that were received last, and where it is from.
+    pub fn datagram(&mut self, index: usize) -> Option<(SocketAddr, &[u8])> {
+        let Datagram { peer, at, bytes } = self.inbox.get(index)?;
         if let Some(at) = at {
-            self.remember(from, at);
+            self.asked_at.remember(peer, at);
         }
-        Ok((len, from))
+        Some((peer, bytes))
     }
 
-    /// Sends a datagram, from the address that this console has asked at.
-    ///
-    /// # Errors
-    /// `WouldBlock` if there is no room; the kernel's.
-    pub fn try_send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        let from = self.asked_at.iter().find_map(|generation| generation.get(&to).copied());
-        match self.send_from(datagram, to, from) {
-            // Asked by broadcast, or the address is gone.
-            Err(error) if from.is_some() && error.kind() != io::ErrorKind::WouldBlock => {
-                self.send_from(datagram, to, None)
+    /// Sends datagrams, each from the address that its console has asked at. What does not go is as
+    /// good as lost on the way.
+    pub fn send<'a>(&mut self, datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])> + Clone) {
+        let mut left = datagrams;
+        while let Some((to, bytes)) = left.clone().next() {
+            let batch = left.clone().map(|(peer, bytes)| {
+                let at = self.asked_at.get(peer);
+                Datagram { peer, at, bytes }
+            });
+            let mut result = self
+                .socket
+                .try_io(Interest::WRITABLE, || self.outbox.send(self.socket.as_fd(), batch));
+            if let Err(error) = &result
+                && error.kind() != io::ErrorKind::WouldBlock
+                && self.asked_at.get(to).is_some()
+            {
+                // Asked by broadcast, or the address is gone.
+                let alone = std::iter::once(Datagram { peer: to, at: None, bytes });
+                result = self.outbox.send(self.socket.as_fd(), alone);
             }
-            result => result,
+            let gone = result.unwrap_or_else(|error| {
+                debug!(%error, %to, "sending a datagram");
+                1
+            });
+            left.by_ref().take(gone).for_each(drop);
         }
     }
-
-    fn send_from(&self, datagram: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<()> {
-        let fd = self.socket.as_raw_fd();
-        let v4 = match from {
-            Some(IpAddr::V4(from)) if !self.is_ipv6 => Some(in_pktinfo {
-                ipi_ifindex: 0,
-                ipi_spec_dst: in_addr { s_addr: from.to_bits().to_be() },
-                ipi_addr: in_addr { s_addr: 0 },
-            }),
-            _ => None,
-        };
-        let v6 = match from {
-            Some(IpAddr::V6(from)) if self.is_ipv6 => {
-                let ipi6_addr = in6_addr { s6_addr: from.octets() };
-                Some(in6_pktinfo { ipi6_addr, ipi6_ifindex: 0 })
-            }
-            _ => None,
-        };
-        let v4 = v4.iter().map(ControlMessage::Ipv4PacketInfo);
-        let control: Vec<_> = v4.chain(v6.iter().map(ControlMessage::Ipv6PacketInfo)).collect();
-        let to = SockaddrStorage::from(to);
-        self.socket.try_io(Interest::WRITABLE, || {
-            sendmsg(fd, &[IoSlice::new(datagram)], &control, MsgFlags::empty(), Some(&to))?;
-            Ok(())
-        })
-    }
-
-    fn remember(&mut self, from: SocketAddr, at: IpAddr) {
-        let [heard, before] = &mut self.asked_at;
-        if heard.len() >= GENERATION && !heard.contains_key(&from) {
-            *before = std::mem::take(heard);
-        }
-        heard.insert(from, at);
-    }
-}
-
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in().map(|address| SocketAddrV4::from(*address).into());
-    v4.or_else(|| Some(SocketAddrV6::from(*storage.as_sockaddr_in6()?).into()))
 }
 
 /// Whether [`Udp::bind`] would succeed now.

@@ -1,16 +1,16 @@
 //! The engine on its UDP socket.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
 use crate::bmc::event::Request;
-use crate::bmc::{Bmc, Difference, SelEntry, SensorError, SensorStatus};
+use crate::bmc::{Bmc, Difference, SelEntry, SensorError, SensorStatus, Transmit};
 use crate::host;
 use crate::host::timer::Timer;
-use crate::host::udp::Udp;
+use crate::host::udp::{BATCH, Udp};
 use crate::machine::activity::Activity;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
@@ -19,11 +19,6 @@ use crate::runtime::{console, machine};
 
 /// Room in the inbox. Machine events wait when it is full.
 pub(super) const INBOX: usize = 64;
-/// Longest datagram that is read. IPMI's are below 600 bytes; a longer one is cut and then
-/// malformed.
-const MAX_DATAGRAM: usize = 2048;
-/// Datagrams that are answered before other inputs get their turn.
-const BATCH: usize = 32;
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -76,30 +71,26 @@ pub(super) struct Serving {
     /// What the console's hub has for Serial-over-LAN.
     pub(super) for_sol: mpsc::UnboundedReceiver<console::ForSol>,
     pub(super) save: mpsc::UnboundedSender<String>,
+    /// To be sent; kept for its room.
+    pub(super) transmits: Vec<Transmit>,
     /// The machine's system interface: number of the process, and where bytes for it go.
     pub(super) system_interface: Option<(u64, mpsc::UnboundedSender<Vec<u8>>)>,
 }
 
 pub(super) async fn serve(mut serving: Serving) {
-    let mut buffer = [0; MAX_DATAGRAM];
     let mut finish: Option<oneshot::Sender<()>> = None;
     let keys = serving.console.keys.clone();
     loop {
-        serving.drain();
-        if serving.engine.console_is_delivered()
-            && let Some(finished) = finish.take()
-        {
-            serving.engine.handle_end();
-            serving.drain();
-            let _ = finished.send(());
-        }
         if let Err(error) = serving.timer.set(serving.engine.poll_timeout()) {
             error!(%error, "the timer is broken");
             return;
         }
-        tokio::select! {
+        let now = tokio::select! {
             input = serving.inbox.recv() => match input {
-                Some(Input::Finish(finished)) => finish = Some(finished),
+                Some(Input::Finish(finished)) => {
+                    finish = Some(finished);
+                    host::now()
+                }
                 Some(input) => serving.handle(input),
                 None => return,
             },
@@ -108,61 +99,86 @@ pub(super) async fn serve(mut serving: Serving) {
                     error!(%error, "the IPMI socket is broken");
                     return;
                 }
-                serving.receive(&mut buffer);
+                serving.receive()
             }
             Some(for_sol) = serving.for_sol.recv() => {
                 let console::ForSol { activation, chunk } = for_sol;
-                let lost = chunk.skipped > 0;
-                serving.engine.handle_console(host::now(), activation, &chunk.marked(), lost);
+                let (now, lost) = (host::now(), chunk.skipped > 0);
+                serving.engine.handle_console(now, activation, &chunk.marked(), lost);
+                now
             }
             // The place stays free until it is used: nobody else runs meanwhile.
             Ok(place) = keys.reserve(), if serving.engine.wants_console_room() => {
                 drop(place);
                 serving.engine.handle_console_room(true);
+                host::now()
             }
             expired = serving.timer.expired() => match expired {
                 Ok(()) => {
-                    serving.tell_time();
-                    serving.engine.handle_timeout(host::now());
+                    let now = serving.tell_time();
+                    serving.engine.handle_timeout(now);
+                    now
                 }
                 Err(error) => {
                     error!(%error, "the timer is broken");
                     return;
                 }
             },
+        };
+        serving.drain(now);
+        if serving.engine.console_is_delivered()
+            && let Some(finished) = finish.take()
+        {
+            serving.engine.handle_end();
+            serving.drain(now);
+            let _ = finished.send(());
         }
     }
 }
 
 impl Serving {
-    /// The host's clock can have been set.
-    fn tell_time(&mut self) {
-        self.engine.handle_clock(host::now(), host::unix_s());
+    /// The host's clock can have been set. Answers what time it is.
+    fn tell_time(&mut self) -> Instant {
+        let now = host::now();
+        self.engine.handle_clock(now, host::unix_s());
+        now
     }
 
-    /// Answers what waits on the socket, up to a batch.
-    fn receive(&mut self, buffer: &mut [u8]) {
-        self.tell_time();
-        for _ in 0..BATCH {
-            match self.udp.try_receive(buffer) {
-                Ok((len, from)) => {
+    /// Answers what waits on the socket, up to a batch. Answers the time as of then.
+    fn receive(&mut self) -> Instant {
+        let now = self.tell_time();
+        let mut answered = 0;
+        while answered < BATCH {
+            // A console that waits for its answer has sent one only; where there are two, there are many.
+            let room = if answered < 2 { 1 } else { BATCH - answered };
+            let received = match self.udp.receive(room) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error for an answer of ours; that console's problem alone.
+                Err(error) => {
+                    debug!(%error, "receiving a datagram");
+                    0
+                }
+            };
+            for index in 0..received {
+                if let Some((from, datagram)) = self.udp.datagram(index) {
                     // Each packet may fill the last place in the console's inbox.
                     self.engine.handle_console_room(self.console.keys.capacity() > 1);
-                    self.engine.handle_datagram(host::now(), from, &buffer[..len]);
-                    self.drain();
+                    self.engine.handle_datagram(now, from, datagram);
+                    self.pass_on();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An ICMP error for an answer of ours; that console's problem alone.
-                Err(error) => debug!(%error, "receiving a datagram"),
             }
+            self.transmit(now);
+            answered += received.max(1);
         }
+        now
     }
 
-    fn handle(&mut self, input: Input) {
-        self.tell_time();
+    fn handle(&mut self, input: Input) -> Instant {
+        let now = self.tell_time();
         match input {
             Input::Machine(status, event) => {
-                self.engine.handle_machine(host::now(), status, &event);
+                self.engine.handle_machine(now, status, &event);
             }
             Input::SystemInterface(number, sender) => {
                 self.system_interface = Some((number, sender));
@@ -170,7 +186,7 @@ impl Serving {
             }
             Input::FromSystemInterface(number, bytes) => {
                 if self.system_interface.as_ref().is_some_and(|(present, _)| *present == number) {
-                    self.engine.handle_system_interface(host::now(), &bytes);
+                    self.engine.handle_system_interface(now, &bytes);
                 }
             }
             Input::Lan(identity) => self.engine.handle_lan(identity),
@@ -181,20 +197,19 @@ impl Serving {
                     sessions: self.engine.open_sessions(),
                     sol_active: self.engine.sol_active(),
                     dropped: self.engine.dropped(),
-                    identify: self.engine.identify(host::now()),
+                    identify: self.engine.identify(now),
                     differences: self.engine.differences(),
                     boot: self.engine.boot_override(),
                 });
             }
             Input::Boot(target, lifetime, uefi) => {
-                self.engine.handle_boot(host::now(), target, lifetime, uefi);
+                self.engine.handle_boot(now, target, lifetime, uefi);
             }
-            Input::Activity(activity) => self.engine.handle_activity(host::now(), activity),
+            Input::Activity(activity) => self.engine.handle_activity(now, activity),
             Input::Sensors(reply) => {
                 let _ = reply.send(self.engine.sensors());
             }
             Input::Sensor(name, value, reply) => {
-                let now = host::now();
                 let _ = reply.send(match value {
                     Some(value) => self.engine.set_sensor(now, &name, value),
                     None => self.engine.clear_sensor(now, &name),
@@ -204,10 +219,29 @@ impl Serving {
                 let _ = reply.send(self.engine.sel());
             }
         }
+        now
     }
 
-    /// Passes on all that the engine wants.
-    pub(super) fn drain(&mut self) {
+    /// Passes on all that the engine wants, and sends what it has to send.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.pass_on();
+        self.transmit(now);
+    }
+
+    fn transmit(&mut self, now: Instant) {
+        while let Some(transmit) = self.engine.poll_transmit(now) {
+            self.transmits.push(transmit);
+        }
+        if !self.transmits.is_empty() {
+            self.udp
+                .send(self.transmits.iter().map(|Transmit { to, datagram }| (*to, &datagram[..])));
+            self.transmits
+                .drain(..)
+                .for_each(|Transmit { datagram, .. }| self.engine.reuse(datagram));
+        }
+    }
+
+    fn pass_on(&mut self) {
         while let Some(request) = self.engine.poll_request() {
             match request {
                 Request::Power(request, origin) => {
@@ -243,13 +277,6 @@ impl Serving {
         }
         if let Some(saved) = self.engine.poll_save() {
             let _ = self.save.send(saved);
-        }
-        while let Some(transmit) = self.engine.poll_transmit(host::now()) {
-            // A full socket buffer or an unreachable console: as good as lost on the way, and
-            // answered by the console's retry.
-            if let Err(error) = self.udp.try_send(&transmit.datagram, transmit.to) {
-                debug!(%error, to = %transmit.to, "sending a datagram");
-            }
         }
     }
 }

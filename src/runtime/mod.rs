@@ -33,9 +33,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -62,9 +62,9 @@ use crate::value::{BmcKey, Secret};
 pub fn run(plan: Plan) -> Result<(), Vec<Finding>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(|error| vec![host(At::Nowhere, format!("no event loop: {error}"))])?;
-    LocalSet::new().block_on(&runtime, run_all(plan))
+    runtime.block_on(run_all(plan))
 }
 
 fn host(at: At, message: String) -> Finding {
@@ -142,10 +142,11 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
         machine: machine_sender.clone(),
         console: console.clone(),
         for_sol,
+        transmits: Vec::new(),
         system_interface: None,
     };
     // The boot override that was kept is for this start already.
-    serving.drain();
+    serving.drain(crate::host::now());
     let serving = tokio::task::spawn_local(bmc::serve(serving));
     let about = control::About {
         name: plan.identity.name.to_string(),

@@ -2,7 +2,7 @@
 # installs it.
 .NOTPARALLEL:
 .PHONY: help setup setup-test setup-container guest demo-guest python-clients build reproduce release demo
-.PHONY: test matrix fuzz bench-network bench-sol bench-ipmi bench-density container-test container-measure
+.PHONY: test matrix fuzz bench bench-network bench-sol bench-ipmi bench-density container-test container-measure
 .PHONY: lint audit
 
 help: ## list the targets
@@ -48,13 +48,15 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (600), beginning at FUZZ_SEED (the ti
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
 		cargo test --locked --release --test fuzz -- --nocapture
 
+bench: bench-ipmi bench-sol bench-density bench-network ## measure all that docs/performance.md tells, one after the other (root)
+
 bench-network: setup-test guest ## measure the wirings side by side (root)
 	cargo bench --locked --bench network
 
 bench-sol: setup-test ## measure Serial-over-LAN beside OpenIPMI's simulator
 	cargo bench --locked --bench sol
 
-bench-ipmi: setup-test ## measure sessions and commands beside OpenIPMI's simulator and a bare echo server
+bench-ipmi: setup-test python-clients ## measure sessions and commands beside OpenIPMI's simulator and a bare echo server
 	cargo bench --locked --bench ipmi
 
 bench-density: setup-test ## measure up to 200 BMCs on this host, each in its network namespace (root)

@@ -73,7 +73,8 @@ fn main() {
     }
     // `cargo test --benches` only has to see that it compiles.
     if arguments.iter().any(|argument| argument == "--bench") {
-        measure();
+        let filters = arguments.iter().skip(1).filter(|argument| !argument.starts_with('-'));
+        measure(&filters.map(String::as_str).collect::<Vec<_>>());
     }
 }
 
@@ -250,13 +251,15 @@ impl Measure {
     }
 }
 
-fn measure() {
+/// With filters: only the rates whose names have one of them.
+fn measure(filters: &[&str]) {
+    let is_whole = filters.is_empty();
     let description = usage::machine();
     let peers = [Peer::echo(), Peer::qemu_bmc(), Peer::ipmi_sim()];
     pin(CONSOLES);
 
     let mut starts = [const { [const { Vec::new() }; 2] }; 3];
-    for _ in 0..STARTS {
+    for _ in 0..if is_whole { STARTS } else { 0 } {
         for (peer, starts) in peers.iter().zip(&mut starts) {
             let (_killed, took) = start(peer);
             for (all, took) in starts.iter_mut().zip(took) {
@@ -269,15 +272,33 @@ fn measure() {
     let servers = peers.each_ref().map(Peer::start);
     pin(CONSOLES);
     let pids = servers.each_ref().map(|killed| killed.0.id());
-    thread::sleep(BEGINNING);
-    let before = pids.map(usage::of);
-    thread::sleep(IDLE);
-    let idle = pids.map(usage::of);
+    let mut idle = None;
+    if is_whole {
+        thread::sleep(BEGINNING);
+        let before = pids.map(usage::of);
+        thread::sleep(IDLE);
+        idle = Some((before, pids.map(usage::of)));
+    }
+
+    let old_way = is_whole.then(|| {
+        pin(SERVERS);
+        let (peer, supervisord) = Peer::supervised();
+        let (killed, _) = start(&peer);
+        (peer, killed, supervisord)
+    });
+    let mut of_old_way = Results::default();
 
     let mut measures = measures();
+    measures.retain(|measure| {
+        is_whole || filters.iter().any(|filter| measure.title().contains(filter))
+    });
     for round in 1..=ROUNDS {
         for measure in &mut measures {
             measure.round(&peers, pids);
+        }
+        if let Some((peer, killed, _)) = &old_way {
+            pin(CONSOLES);
+            of_old_way.round(peer, killed.0.id(), CHASSIS_STATUS, 1).unwrap();
         }
         eprintln!("round {round} of {ROUNDS}");
     }
@@ -291,6 +312,8 @@ fn measure() {
     );
     print_rates(&measures);
     print_latencies(&measures);
+    print_old_way(&measures, &of_old_way);
+    let Some((before, idle)) = idle else { return };
     print_processes(&starts, [before, idle, loaded]);
     let size = fs::metadata(env!("CARGO_BIN_EXE_qemu-bmc")).unwrap().len();
     println!("\nThe program's file has {} MiB.", figure(mib(size), 2));
@@ -316,6 +339,17 @@ fn print_latencies(measures: &[Measure]) {
     let columns: Vec<&str> = columns.iter().flatten().map(String::as_str).collect();
     head(&columns);
     measures.iter().for_each(Measure::print_latencies);
+}
+
+fn print_old_way(measures: &[Measure], old_way: &Results) {
+    let alike = |measure: &&Measure| {
+        (measure.work, measure.consoles, measure.processor) == (CHASSIS_STATUS, 1, CONSOLES)
+    };
+    let Some(measure) = measures.iter().find(alike) else { return };
+    let (ours, theirs) = (measure.results[OURS].rate(), old_way.rate());
+    head(&[NAMES[OURS], "ipmi_sim whose script asks supervisord", "ratio"]);
+    let rates = [figure(ours, 0), figure(theirs, 1), figure(ours / theirs, 0)];
+    row(&measure.title(), rates);
 }
 
 fn mib(bytes: u64) -> f64 {

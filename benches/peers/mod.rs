@@ -6,6 +6,8 @@ pub(crate) mod simulator;
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::command::{spawn, tool};
@@ -30,7 +32,19 @@ impl Drop for Killed {
 pub(crate) enum Peer {
     Echo(u16),
     QemuBmc(Box<Setup>),
-    IpmiSim(TempDir, u16),
+    /// With this chassis script.
+    IpmiSim(TempDir, u16, String),
+}
+
+/// A supervisord that has a machine.
+pub(crate) struct Supervisord(Child);
+
+impl Drop for Supervisord {
+    fn drop(&mut self) {
+        // Its machine ends with it then.
+        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
 }
 
 impl Peer {
@@ -44,12 +58,23 @@ impl Peer {
 
     /// Its chassis is a shell script, as with all who give it one.
     pub(crate) fn ipmi_sim() -> Self {
-        Self::IpmiSim(tempfile::tempdir().unwrap(), free_port())
+        Self::IpmiSim(tempfile::tempdir().unwrap(), free_port(), simulator::OFF.to_owned())
+    }
+
+    /// Its chassis script asks a supervisord, as docker-qemu-bmc's does.
+    pub(crate) fn supervised() -> (Self, Supervisord) {
+        let dir = tempfile::tempdir().unwrap();
+        let ([program, arguments @ ..], script) = simulator::supervisor(dir.path());
+        let mut command = tool(program);
+        command.args(arguments).current_dir(dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let supervisord = Supervisord(spawn(&mut command));
+        (Self::IpmiSim(dir, free_port(), script), supervisord)
     }
 
     pub(crate) fn port(&self) -> u16 {
         match self {
-            Self::Echo(port) | Self::IpmiSim(_, port) => *port,
+            Self::Echo(port) | Self::IpmiSim(_, port, _) => *port,
             Self::QemuBmc(setup) => setup.port,
         }
     }
@@ -63,8 +88,8 @@ impl Peer {
                 command
             }
             Self::QemuBmc(setup) => setup.program("run"),
-            Self::IpmiSim(dir, port) => {
-                let script = simulator::chassis(dir.path());
+            Self::IpmiSim(dir, port, script) => {
+                let script = simulator::chassis(dir.path(), script);
                 let words = simulator::configure(dir.path(), *port, &script);
                 let mut command = tool(&words[0]);
                 command.args(&words[1..]).current_dir(dir.path());

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::machine::{PASSWORD, USER};
 
 /// The least that a chassis script can do: it tells that the power is off.
-const CHASSIS: &str = "#!/bin/sh\necho power:0\n";
+pub(crate) const OFF: &str = "#!/bin/sh\necho power:0\n";
 
 /// Writes its configuration, with these lines beside, and answers its command line.
 pub(crate) fn configure(dir: &Path, port: u16, lines: &str) -> Vec<String> {
@@ -30,9 +30,33 @@ pub(crate) fn configure(dir: &Path, port: u16, lines: &str) -> Vec<String> {
 }
 
 /// Writes a chassis script, and answers the line that names it.
-pub(crate) fn chassis(dir: &Path) -> String {
+pub(crate) fn chassis(dir: &Path, script: &str) -> String {
     let path = dir.join("chassis");
-    fs::write(&path, CHASSIS).unwrap();
+    fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     format!("chassis_control \"{}\"", path.display())
+}
+
+/// Writes the configuration of a supervisord that has a machine, and answers its command line and a
+/// chassis script that asks it whether that runs.
+pub(crate) fn supervisor(dir: &Path) -> ([String; 3], String) {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-clients/bin");
+    let (config, socket) = (dir.join("supervisord.conf"), dir.join("supervisor.sock"));
+    let (place, socket) = (dir.display(), socket.display());
+    let text = format!(
+        "[supervisord]\nnodaemon=true\nlogfile={place}/supervisord.log\npidfile={place}/supervisord.pid\n\
+         [unix_http_server]\nfile={socket}\n[supervisorctl]\nserverurl=unix://{socket}\n\
+         [rpcinterface:supervisor]\n\
+         supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
+         [program:machine]\ncommand=sleep infinity\n"
+    );
+    fs::write(&config, text).unwrap();
+    let words = |name: &str| bin.join(name).display().to_string();
+    let config = config.display().to_string();
+    let script = format!(
+        "#!/bin/sh\nif {} -c {config} status machine | grep -q RUNNING; then\n\
+         \techo power:1\nelse\n\techo power:0\nfi\n",
+        words("supervisorctl")
+    );
+    ([words("supervisord"), "-c".to_owned(), config], script)
 }

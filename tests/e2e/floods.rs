@@ -4,9 +4,9 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::machine::{Machine, Setup};
+use crate::machine::{Machine, Setup, USER};
 use crate::namespace::Namespace;
 use crate::processes;
 use crate::wait::{SOON, wait_until};
@@ -39,6 +39,11 @@ fn neighbours(machine: &Machine, count: u32) -> Vec<UdpSocket> {
     (0..count).map(open).collect()
 }
 
+/// Whether this is what anybody may hear: a pong, or an answer outside a session, without keys.
+fn is_for_anyone(answer: &[u8]) -> bool {
+    answer[3] & 0x1F == 6 || answer[4..6] == [6, answer[5] & 0x3F] && answer[6..14] == [0; 8]
+}
+
 /// Waits until all that was sent before is judged. A ping can be lost, as the administrator's packets
 /// come between.
 fn catch_up(socket: &UdpSocket) {
@@ -46,6 +51,7 @@ fn catch_up(socket: &UdpSocket) {
     for _ in 0..20 {
         socket.send(&PING).unwrap();
         while let Ok(len) = socket.recv(&mut answer) {
+            assert!(is_for_anyone(&answer[..len]), "a stranger is told {:02x?}", &answer[..len]);
             if len == 28 && answer[3..10] == [6, 0, 0, 0x11, 0xBE, 0x40, 7] {
                 return;
             }
@@ -54,44 +60,53 @@ fn catch_up(socket: &UdpSocket) {
     panic!("no pong");
 }
 
-/// While `datagram` makes `count` datagrams of neighbours, administrators log in; after it, the program
-/// is as big as before.
+/// Sends what `datagram` makes of the numbers to `count`, of all neighbours in turn.
+fn send_all(neighbours: &[UdpSocket], count: usize, datagram: impl Fn(usize) -> Vec<u8>) {
+    for number in 0..count {
+        let socket = &neighbours[number % neighbours.len()];
+        socket.send(&datagram(number)).unwrap();
+        if number % BATCH == BATCH - 1 {
+            catch_up(socket);
+        }
+    }
+}
+
+/// While `flood` goes on, administrators do this again and again; after it, the program is as big as
+/// before.
+fn beside(machine: &Machine, flood: impl FnOnce() + Send, mut administer: impl FnMut()) {
+    administer();
+    let (rss, open) = (rss_kib(machine), descriptors(machine));
+    let sessions = machine.status()["sessions"].clone();
+    let rounds = thread::scope(|scope| {
+        let flood = scope.spawn(flood);
+        let mut rounds = 0;
+        while !flood.is_finished() {
+            administer();
+            rounds += 1;
+        }
+        flood.join().unwrap();
+        rounds
+    });
+    assert!(rounds >= 3, "only {rounds} while the flood was there");
+    wait_until("the sessions are closed", SOON, || machine.status()["sessions"] == sessions);
+    let after = rss_kib(machine);
+    eprintln!("{rounds} rounds, {rss} KiB before and {after} KiB after");
+    assert!(after <= rss + ROOM_KIB, "{rss} KiB before and {after} KiB after");
+    wait_until("no more descriptors", SOON, || descriptors(machine) <= open);
+}
+
+/// One try, and no more.
+const ONE_TRY: [&str; 6] = ["-R", "1", "-N", "5", "mc", "info"];
+
+/// While `datagram` makes `count` datagrams of neighbours, administrators log in.
 fn under(
     machine: &Machine,
     neighbours: &[UdpSocket],
     count: usize,
     datagram: impl Fn(usize) -> Vec<u8> + Sync,
 ) {
-    machine.ipmitool(&["mc", "info"]).succeeds();
-    let (rss, open) = (rss_kib(machine), descriptors(machine));
-    let sent = AtomicUsize::new(0);
-    let logins = thread::scope(|scope| {
-        let flood = scope.spawn(|| {
-            for number in 0..count {
-                let socket = &neighbours[number % neighbours.len()];
-                socket.send(&datagram(number)).unwrap();
-                sent.store(number + 1, Ordering::Relaxed);
-                if number % BATCH == BATCH - 1 {
-                    catch_up(socket);
-                }
-            }
-        });
-        let mut logins = 0;
-        while !flood.is_finished() {
-            // One try each, and no more.
-            machine.ipmitool(&["-R", "1", "-N", "5", "mc", "info"]).succeeds();
-            logins += 1;
-        }
-        flood.join().unwrap();
-        logins
-    });
-    assert!(logins >= 3, "only {logins} while {count} datagrams came");
-    assert_eq!(sent.load(Ordering::Relaxed), count);
-    wait_until("the sessions are closed", SOON, || machine.status()["sessions"] == 0);
-    let after = rss_kib(machine);
-    eprintln!("{count} datagrams, {logins} logins, {rss} KiB before and {after} KiB after");
-    assert!(after <= rss + ROOM_KIB, "{rss} KiB before and {after} KiB after");
-    wait_until("no more descriptors", SOON, || descriptors(machine) <= open);
+    let flood = || send_all(neighbours, count, &datagram);
+    beside(machine, flood, || drop(machine.ipmitool(&ONE_TRY).succeeds()));
 }
 
 /// An Open Session Request that is no repetition.
@@ -148,6 +163,77 @@ fn nonsense_at_full_speed_disturbs_nobody() {
     under(&machine, &neighbours(&machine, 16), 100_000, nonsense);
     let dropped = machine.status()["dropped_datagrams"].as_u64().unwrap();
     assert!(dropped > 30_000, "{dropped}");
+}
+
+/// The payload of the answer to a message of the set-up.
+fn ask(socket: &UdpSocket, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(payload.len()).unwrap().to_le_bytes();
+    let head = [6, 0, 0xFF, 7, 6, kind, 0, 0, 0, 0, 0, 0, 0, 0];
+    let datagram = [&head[..], &len, payload].concat();
+    let mut answer = [0; 2048];
+    for _ in 0..20 {
+        socket.send(&datagram).unwrap();
+        while let Ok(len) = socket.recv(&mut answer) {
+            assert!(is_for_anyone(&answer[..len]));
+            if answer[5] == kind + 1 {
+                return answer[16..len].to_vec();
+            }
+        }
+    }
+    panic!("no answer to {payload:02x?}");
+}
+
+/// A login with a wrong password, as far as it comes: the status of RAKP Message 2, or of 4.
+fn guess(socket: &UdpSocket, number: usize, user: &str) -> u8 {
+    let opened = ask(socket, 0x10, &open_session(number)[16..]);
+    assert_eq!(opened[1], 0);
+    let id = &opened[8..12];
+    let name = [0x14, 0, 0, u8::try_from(user.len()).unwrap()];
+    let rakp1 = [&[0x22, 0, 0, 0][..], id, &[0x5A; 16], &name, user.as_bytes()].concat();
+    let status = ask(socket, 0x12, &rakp1)[1];
+    if status != 0 {
+        return status;
+    }
+    ask(socket, 0x14, &[&[0x33, 0, 0, 0][..], id, &[0; 20]].concat())[1]
+}
+
+#[test]
+fn ten_thousand_wrong_passwords_keep_no_administrator_out() {
+    /// As the profile has it when it says nothing.
+    const THRESHOLD: usize = 20;
+    /// What is told at once, and what is told in each second.
+    const LINES: usize = 32;
+    let machine = Setup::bare().set("ipmi.lockout_interval_s=3600").start();
+    let login = || drop(machine.ipmitool(&ONE_TRY).succeeds());
+    let places = neighbours(&machine, 251);
+    let (one, many) = places.split_first().unwrap();
+    let judged = AtomicUsize::new(0);
+    let count = |status| match status {
+        0x0F => drop(judged.fetch_add(1, Ordering::Relaxed)),
+        status => assert_eq!(status, 0x0D),
+    };
+    let start = Instant::now();
+    beside(&machine, || (0..10_000).for_each(|number| count(guess(one, number, USER))), login);
+    assert_eq!(judged.swap(0, Ordering::Relaxed), THRESHOLD, "the rest was not even tried");
+    // From elsewhere each time, and each time anew.
+    let flood = || {
+        for number in 0..5000 {
+            count(guess(&many[number % many.len()], number, USER));
+        }
+    };
+    beside(&machine, flood, login);
+    assert_eq!(judged.into_inner(), 5000);
+    machine.expect_log("is locked out from 127.1.0.1 for 3600 s: too many bad passwords");
+    let log = machine.log();
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    for line in ["login refused: wrong password", "too many bad passwords"] {
+        let told = log.matches(line).count();
+        assert!((1..=LINES + seconds + 1).contains(&told), "{told} times {line}");
+    }
+    wait_until("it is told how many are not", SOON, || {
+        guess(one, 0, "nobody");
+        machine.log().contains("refused logins that are not in this log")
+    });
 }
 
 #[test]

@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clients::{ADMIN, ipmitool_at};
+use crate::command::run;
+use crate::lossy::{stammering, tapped};
 use crate::machine::{Machine, Setup, USER};
 use crate::namespace::Namespace;
 use crate::processes;
+use crate::terminal::Terminal;
 use crate::wait::{SOON, wait_until};
 
 /// An ASF presence ping, and what its answer begins with.
@@ -234,6 +238,58 @@ fn ten_thousand_wrong_passwords_keep_no_administrator_out() {
         guess(one, 0, "nobody");
         machine.log().contains("refused logins that are not in this log")
     });
+}
+
+#[test]
+fn what_others_have_said_does_nothing_when_it_is_said_again() {
+    let machine = Setup::bare().start();
+    let (line, heard) = tapped(machine.port());
+    run(ipmitool_at(line.port, ADMIN).args(ONE_TRY)).succeeds();
+    let mut shell = Terminal::open(ipmitool_at(line.port, ADMIN).arg("shell"));
+    shell.expect("ipmitool> ");
+    for name in ["early", "late"] {
+        shell.type_line(&format!("user set name 5 {name}"));
+        shell.expect("ipmitool> ");
+    }
+    machine.ipmitool(&["user", "list", "1"]).succeeds().says("late");
+    // All of RMCP+: of a session that is over, and of one that is open.
+    let heard: Vec<_> = heard.lock().unwrap().iter().filter(|said| said[4] == 6).cloned().collect();
+    let is_protected = |said: &Vec<u8>| said[5] & 0xC0 == 0xC0;
+    assert!(heard.iter().filter(|said| is_protected(said)).count() > 6, "{heard:02x?}");
+    assert!(heard.iter().filter(|said| !is_protected(said)).count() >= 6, "{heard:02x?}");
+    let said_again = |number: usize| {
+        let (kind, nth) = (number % 6, number / 6 % heard.len());
+        let mut said = heard[nth].clone();
+        match kind {
+            // As it was, in order, and backwards.
+            0 => {}
+            1 => said.clone_from(&heard[heard.len() - 1 - nth]),
+            // The number of another packet, and of one that is still to come.
+            2 => said[10..14].copy_from_slice(&u32::try_from(number).unwrap().to_le_bytes()),
+            // Without what protects it.
+            3 => said[5] &= 0x3F,
+            // Another's session.
+            4 => said[6] ^= u8::try_from(number % 255).unwrap() + 1,
+            _ => *said.last_mut().unwrap() ^= 1,
+        }
+        said
+    };
+    let places = neighbours(&machine, 16);
+    let bad = stammering(machine.port());
+    let flood = || send_all(&places, 400_000, said_again);
+    beside(&machine, flood, || {
+        drop(machine.ipmitool(&ONE_TRY).succeeds());
+        run(ipmitool_at(bad.port, ADMIN).args(ONE_TRY)).succeeds();
+        shell.type_line("mc guid");
+        shell.expect("System GUID");
+        shell.expect("ipmitool> ");
+    });
+    assert_eq!(machine.status()["sessions"], 1);
+    machine.ipmitool(&["user", "list", "1"]).succeeds().says("late");
+    let log = machine.log();
+    assert_eq!(log.matches("Set User Name").count(), 2, "{log}");
+    let dropped = machine.status()["dropped_datagrams"].as_u64().unwrap();
+    assert!(dropped > 100_000, "{dropped}");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod allowance;
 mod analog;
+mod attempts;
 mod boot;
 mod command;
 mod config;

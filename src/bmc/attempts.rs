@@ -1,7 +1,6 @@
-//! Attempts at a session that have come as far as Open Session: anybody can make them, from wherever
-//! he says that he is.
+//! Attempts at a session that were answered once: anybody can make them, from wherever he says that he is.
 //!
-//! A session-ID that says all by itself is no way to keep nothing of them, as TCP does with its cookies: it
+//! A session ID that says all by itself is no way to keep nothing of them, as TCP does with its cookies: it
 //! has 32 bits, and RAKP Message 1 repeats neither the console's ID nor the algorithms. So each is kept, in
 //! little room, and there is room for as many as come while a console is on its way.
 
@@ -15,10 +14,20 @@ use crate::bmc::session::network;
 use crate::wire::code::Privilege;
 use crate::wire::rakp::{OpenSessionRequest, OpenSessionResponse};
 
-/// Most attempts at once.
+/// Most attempts of a kind at once.
 const MAX: usize = 4096;
 /// Most of one network at once.
 const MAX_OF_NETWORK: usize = 256;
+
+/// An attempt at a session.
+pub(super) trait Attempt {
+    /// The session ID that it was answered with.
+    fn id(&self) -> u32;
+    /// Where the answer went.
+    fn peer(&self) -> SocketAddr;
+    /// When it ends.
+    fn expiry(&self) -> Instant;
+}
 
 /// What Open Session has settled.
 #[derive(Clone, Copy, Debug)]
@@ -35,22 +44,38 @@ pub(super) struct Opened {
     pub(super) expiry: Instant,
 }
 
-/// An attempt.
+/// An attempt at a session of RMCP+.
 #[derive(Debug)]
-struct Attempt {
-    opened: Opened,
+pub(super) struct OpenSession {
+    /// What was settled.
+    pub(super) opened: Opened,
     /// The request, to know a repetition by.
-    request: [u8; OpenSessionRequest::LEN],
-    response: OpenSessionResponse,
+    pub(super) request: [u8; OpenSessionRequest::LEN],
+    /// The response.
+    pub(super) response: OpenSessionResponse,
+}
+
+impl Attempt for OpenSession {
+    fn id(&self) -> u32 {
+        self.response.managed_session_id
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.opened.peer
+    }
+
+    fn expiry(&self) -> Instant {
+        self.opened.expiry
+    }
 }
 
 /// When an attempt came: none came earlier that has a higher number.
 type Turn = u64;
 
-/// All attempts.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    all: BTreeMap<Turn, Attempt>,
+/// All attempts of a kind.
+#[derive(Debug)]
+pub(super) struct Attempts<T> {
+    all: BTreeMap<Turn, T>,
     next: Turn,
     by_id: BTreeMap<u32, Turn>,
     by_network: BTreeSet<(IpAddr, Turn)>,
@@ -59,28 +84,37 @@ pub(super) struct Attempts {
     ranks: BTreeSet<(usize, Reverse<Turn>, IpAddr)>,
 }
 
-impl Attempts {
-    /// What was settled with this Managed System Session ID.
+impl<T> Default for Attempts<T> {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            next: 0,
+            by_id: BTreeMap::new(),
+            by_network: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            ranks: BTreeSet::new(),
+        }
+    }
+}
+
+impl<T: Attempt> Attempts<T> {
+    /// The attempt with this ID.
     #[must_use]
-    pub(super) fn get(&self, id: u32) -> Option<Opened> {
-        self.by_id.get(&id).and_then(|turn| self.all.get(turn)).map(|attempt| attempt.opened)
+    pub(super) fn get(&self, id: u32) -> Option<&T> {
+        self.by_id.get(&id).and_then(|turn| self.all.get(turn))
     }
 
-    /// The response to this very Open Session Request from `peer`, if that was answered already.
+    /// The attempt from `peer` of which this holds.
     #[must_use]
-    pub(super) fn repeated(&self, peer: SocketAddr, payload: &[u8]) -> Option<OpenSessionResponse> {
-        let request = payload.first_chunk()?;
-        let is_same =
-            |attempt: &&Attempt| attempt.opened.peer == peer && attempt.request == *request;
+    pub(super) fn find(&self, peer: SocketAddr, holds: impl Fn(&T) -> bool) -> Option<&T> {
         let mut of_network = self.of(network(peer.ip())).filter_map(|turn| self.all.get(&turn));
-        of_network.find(is_same).map(|attempt| attempt.response)
+        of_network.find(|attempt| attempt.peer() == peer && holds(attempt))
     }
 
-    /// Adds an attempt, with the payload of the request. A network that has many displaces its own; and if there are too many in all, the
+    /// Adds an attempt. A network that has many displaces its own; and if there are too many in all, the
     /// network with most makes room.
-    pub(super) fn insert(&mut self, opened: Opened, request: &[u8], response: OpenSessionResponse) {
-        let Some(request) = request.first_chunk().copied() else { return };
-        let network = network(opened.peer.ip());
+    pub(super) fn insert(&mut self, attempt: T) {
+        let network = network(attempt.peer().ip());
         let crowded = if self.counts.get(&network).is_some_and(|count| *count >= MAX_OF_NETWORK) {
             Some(network)
         } else {
@@ -91,29 +125,38 @@ impl Attempts {
         oldest.and_then(|turn| self.take(turn));
         let turn = self.next;
         self.next += 1;
-        self.by_id.insert(response.managed_session_id, turn);
-        self.all.insert(turn, Attempt { opened, request, response });
+        self.by_id.insert(attempt.id(), turn);
+        self.all.insert(turn, attempt);
         self.change(network, |attempts| {
             attempts.by_network.insert((network, turn));
             *attempts.counts.entry(network).or_default() += 1;
         });
     }
 
-    /// Takes an attempt away.
-    pub(super) fn remove(&mut self, id: u32) {
-        self.by_id.get(&id).copied().and_then(|turn| self.take(turn));
+    /// Takes an attempt out.
+    pub(super) fn remove(&mut self, id: u32) -> Option<T> {
+        self.by_id.get(&id).copied().and_then(|turn| self.take(turn))
+    }
+
+    /// Ends all attempts of which this does not hold.
+    pub(super) fn retain(&mut self, holds: impl Fn(&T) -> bool) {
+        let over = self.all.iter().filter(|(_, attempt)| !holds(attempt));
+        let over: Vec<Turn> = over.map(|(turn, _)| *turn).collect();
+        for turn in over {
+            self.take(turn);
+        }
     }
 
     /// When [`Self::expire`] wants to be called.
     #[must_use]
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.all.first_key_value().map(|(_, attempt)| attempt.opened.expiry)
+        self.all.first_key_value().map(|(_, attempt)| attempt.expiry())
     }
 
     /// Ends attempts that have taken too long. All may take equally long.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((turn, attempt)) = self.all.first_key_value()
-            && attempt.opened.expiry <= now
+            && attempt.expiry() <= now
         {
             self.take(*turn);
         }
@@ -124,10 +167,10 @@ impl Attempts {
         self.by_network.range((network, Turn::MIN)..=(network, Turn::MAX)).map(|(_, turn)| *turn)
     }
 
-    fn take(&mut self, turn: Turn) -> Option<Attempt> {
+    fn take(&mut self, turn: Turn) -> Option<T> {
         let attempt = self.all.remove(&turn)?;
-        self.by_id.remove(&attempt.response.managed_session_id);
-        let network = network(attempt.opened.peer.ip());
+        self.by_id.remove(&attempt.id());
+        let network = network(attempt.peer().ip());
         self.change(network, |attempts| {
             attempts.by_network.remove(&(network, turn));
             if let Some(count) = attempts.counts.get_mut(&network) {
@@ -160,39 +203,40 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bmc::crypto::SUITES;
 
     const LIMIT: Duration = Duration::from_secs(3);
 
-    /// Of `from`, with this ID of both sides.
-    fn add(attempts: &mut Attempts, now: Instant, id: u32, from: &str) {
-        let (suite, limit) = (SUITES[0], Privilege::ADMINISTRATOR);
-        let peer = from.parse().unwrap();
-        let response = OpenSessionResponse {
-            tag: 0,
-            privilege: limit,
-            console_session_id: id,
-            managed_session_id: id,
-            authentication: suite.authentication,
-            integrity: suite.integrity,
-            confidentiality: suite.confidentiality,
-        };
-        let opened = Opened { peer, console_id: id, suite, limit, expiry: now + LIMIT };
-        attempts.insert(opened, &request(id), response);
+    #[derive(Debug)]
+    struct Any {
+        id: u32,
+        peer: SocketAddr,
+        expiry: Instant,
     }
 
-    fn request(id: u32) -> [u8; OpenSessionRequest::LEN] {
-        let mut request = [0; OpenSessionRequest::LEN];
-        request[4..8].copy_from_slice(&id.to_le_bytes());
-        request
+    impl Attempt for Any {
+        fn id(&self) -> u32 {
+            self.id
+        }
+
+        fn peer(&self) -> SocketAddr {
+            self.peer
+        }
+
+        fn expiry(&self) -> Instant {
+            self.expiry
+        }
     }
 
-    fn has(attempts: &Attempts, id: u32) -> bool {
+    fn add(attempts: &mut Attempts<Any>, now: Instant, id: u32, from: &str) {
+        attempts.insert(Any { id, peer: from.parse().unwrap(), expiry: now + LIMIT });
+    }
+
+    fn has(attempts: &Attempts<Any>, id: u32) -> bool {
         attempts.get(id).is_some()
     }
 
     /// Nothing is left of what is not there any more.
-    fn is_consistent(attempts: &Attempts) {
+    fn is_consistent(attempts: &Attempts<Any>) {
         let all = attempts.all.len();
         assert_eq!((attempts.by_id.len(), attempts.by_network.len()), (all, all));
         assert_eq!(attempts.counts.values().sum::<usize>(), all);
@@ -206,7 +250,7 @@ mod tests {
     fn a_flood_from_one_address_displaces_itself() {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let now = Instant::now();
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::<Any>::default();
         add(&mut attempts, now, 1, "192.0.2.1:1");
         for id in 2..=10_000 {
             // Another port each time.
@@ -221,8 +265,8 @@ mod tests {
     fn a_flood_from_everywhere_takes_long_to_displace_anybody() {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let now = Instant::now();
-        let mut attempts = Attempts::default();
-        let flood = |attempts: &mut Attempts, ids: std::ops::RangeInclusive<u32>| {
+        let mut attempts = Attempts::<Any>::default();
+        let flood = |attempts: &mut Attempts<Any>, ids: std::ops::RangeInclusive<u32>| {
             for id in ids {
                 let [.., b, c] = id.to_be_bytes();
                 add(attempts, now, id, &format!("10.1.{b}.{c}:623"));
@@ -247,22 +291,24 @@ mod tests {
     fn attempts_are_known_again_until_they_end() {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let start = Instant::now();
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::<Any>::default();
         for id in 1..=3 {
             add(&mut attempts, start + Duration::from_secs(id.into()), id, "192.0.2.1:1");
         }
-        let repeated = |attempts: &Attempts, id, peer: &str| {
-            let response = attempts.repeated(peer.parse().unwrap(), &request(id))?;
-            Some(response.managed_session_id)
+        let found = |attempts: &Attempts<Any>, id, peer: &str| {
+            attempts.find(peer.parse().unwrap(), |any| any.id == id).is_some()
         };
-        assert_eq!(repeated(&attempts, 2, "192.0.2.1:1"), Some(2));
-        assert_eq!(repeated(&attempts, 2, "192.0.2.1:2"), None, "somebody else's");
+        assert!(found(&attempts, 2, "192.0.2.1:1"));
+        assert!(!found(&attempts, 2, "192.0.2.1:2"), "somebody else's");
         assert_eq!(attempts.next_expiry(), Some(start + Duration::from_secs(4)));
         attempts.expire(start + Duration::from_secs(5));
         assert!(!has(&attempts, 1) && !has(&attempts, 2) && has(&attempts, 3));
         is_consistent(&attempts);
-        attempts.remove(3);
-        attempts.remove(3);
+        add(&mut attempts, start + Duration::from_secs(5), 4, "192.0.2.2:1");
+        attempts.retain(|any| any.id != 4);
+        assert!(!has(&attempts, 4) && has(&attempts, 3));
+        is_consistent(&attempts);
+        assert!(attempts.remove(3).is_some() && attempts.remove(3).is_none());
         assert_eq!((attempts.next_expiry(), attempts.all.len()), (None, 0));
         is_consistent(&attempts);
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rand_core::Rng;
 use tracing::debug;
 
-use crate::bmc::attempts::Opened;
+use crate::bmc::attempts::{OpenSession, Opened};
 use crate::bmc::crypto::{Exchange, SUITES};
 use crate::bmc::session::{
     Challenged, MAX_OPEN, Open, Protection, SETUP_LIMIT, Stage, Way, Window, has_room,
@@ -17,6 +17,7 @@ use crate::bmc::session::{
 use crate::bmc::store::users::User;
 use crate::bmc::{Bmc, Core, Drop, shown};
 use crate::value::BmcKey;
+use crate::wire::DecodeError;
 use crate::wire::code::{Privilege, RakpStatus};
 use crate::wire::rakp::{
     OpenSessionRequest, OpenSessionResponse, Rakp1, Rakp3, rakp2, rakp4, refusal,
@@ -55,8 +56,9 @@ impl Bmc {
     ) -> Result<Vec<u8>, Drop> {
         let request = OpenSessionRequest::decode(payload)?;
         debug!(from = %shown(from), ?request, "Open Session Request");
-        if let Some(response) = self.sessions.attempts.repeated(from, payload) {
-            return Ok(response.encode());
+        let is_same = |attempt: &OpenSession| payload.starts_with(&attempt.request);
+        if let Some(attempt) = self.sessions.attempts.find(from, is_same) {
+            return Ok(attempt.response.encode());
         }
         let refuse = |status| Ok(refusal(request.tag, status, request.console_session_id));
         let Some(proposal) = request.proposal.filter(|_| request.console_session_id != 0) else {
@@ -81,7 +83,7 @@ impl Bmc {
         }
         let managed_session_id = loop {
             let id = self.core.rng.next_u32();
-            let taken = self.sessions.contains(id) || self.core.challenges.contains_key(&id);
+            let taken = self.sessions.contains(id) || self.core.challenges.get(id).is_some();
             if id != 0 && !taken {
                 break id;
             }
@@ -107,7 +109,8 @@ impl Bmc {
             limit: promised,
             expiry: now + SETUP_LIMIT,
         };
-        self.sessions.attempts.insert(opened, payload, response);
+        let request = *payload.first_chunk().ok_or(DecodeError::Truncated)?;
+        self.sessions.attempts.insert(OpenSession { opened, request, response });
         Ok(response.encode())
     }
 
@@ -125,7 +128,7 @@ impl Bmc {
                 Some((Stage::Open(_), console_id)) => {
                     return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id));
                 }
-                None => self.sessions.attempts.get(id),
+                None => self.sessions.attempts.get(id).map(|attempt| attempt.opened),
             };
         let Some(opened) = opened else {
             return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0));
@@ -202,7 +205,8 @@ impl Bmc {
         debug!(from = %shown(from), status = ?message.status, "RAKP Message 3");
         let id = message.managed_session_id;
         let Some(session) = self.sessions.get_mut(id) else {
-            let console_id = self.sessions.attempts.get(id).map_or(0, |opened| opened.console_id);
+            let attempt = self.sessions.attempts.get(id);
+            let console_id = attempt.map_or(0, |attempt| attempt.opened.console_id);
             return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id)));
         };
         // Not where this message comes from, which may be forged.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bmc::Core;
-use crate::bmc::attempts::{Attempts, Opened};
+use crate::bmc::attempts::{Attempts, OpenSession, Opened};
 use crate::bmc::crypto::{Exchange, Keys, V15Key};
 use crate::value::Secret;
 use crate::wire::code::{AuthType, Privilege};
@@ -27,7 +27,7 @@ pub(super) const MAX_OPEN: usize = 255;
 /// How many of them only administrators can open.
 const FOR_ADMINISTRATORS: usize = 16;
 /// Most sessions at once whose set-up is not over, and whose console has heard an answer.
-pub(super) const MAX_HALF_OPEN: usize = 256;
+const MAX_HALF_OPEN: usize = 256;
 /// How long the answer to a request is kept for its repetition.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -165,9 +165,7 @@ pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
 /// Which attempt at a session makes room for a new one: the least of the networks that have most of
 /// them, so that a flood from one place displaces itself. Attempts are ID, console and how much they are
 /// worth.
-pub(super) fn makes_room<W: Ord>(
-    attempts: impl Iterator<Item = (u32, SocketAddr, W)>,
-) -> Option<u32> {
+fn makes_room<W: Ord>(attempts: impl Iterator<Item = (u32, SocketAddr, W)>) -> Option<u32> {
     let mut attempts: Vec<(IpAddr, W, u32)> =
         attempts.map(|(id, peer, worth)| (network(peer.ip()), worth, id)).collect();
     // By network, and the least of each first. A flood comes by here with each packet.
@@ -274,7 +272,7 @@ impl Window {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// What may become sessions.
-    pub(super) attempts: Attempts,
+    pub(super) attempts: Attempts<OpenSession>,
     sessions: BTreeMap<u32, Session>,
     /// No session expires before this. A session that is used lives longer, so this may be early.
     next_expiry: Option<Instant>,

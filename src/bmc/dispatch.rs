@@ -146,7 +146,7 @@ impl Bmc {
                 for (id, session) in self.sessions.take_all_but(now, spared) {
                     self.ended(id, &session, "the BMC is reset");
                 }
-                self.core.challenges.clear();
+                self.core.challenges = Default::default();
                 self.core.store.boot.set_in_progress_by = None;
                 self.core.store.watchdog = Default::default();
                 self.core.store.channel.forget_volatile();

@@ -9,13 +9,15 @@ use std::time::Instant;
 use rand_core::Rng;
 use tracing::debug;
 
+use crate::bmc::attempts::{OpenSession, Opened};
 use crate::bmc::crypto::{Exchange, SUITES};
 use crate::bmc::session::{
-    Challenged, MAX_OPEN, Open, Protection, Session, Stage, Way, Window, has_room,
+    Challenged, MAX_OPEN, Open, Protection, SETUP_LIMIT, Stage, Way, Window, has_room,
 };
 use crate::bmc::store::users::User;
 use crate::bmc::{Bmc, Core, Drop, shown};
 use crate::value::BmcKey;
+use crate::wire::DecodeError;
 use crate::wire::code::{Privilege, RakpStatus};
 use crate::wire::rakp::{
     OpenSessionRequest, OpenSessionResponse, Rakp1, Rakp3, rakp2, rakp4, refusal,
@@ -54,10 +56,9 @@ impl Bmc {
     ) -> Result<Vec<u8>, Drop> {
         let request = OpenSessionRequest::decode(payload)?;
         debug!(from = %shown(from), ?request, "Open Session Request");
-        if let Some(Session { stage: Stage::Opened { response, .. }, .. }) =
-            self.sessions.opened_by(from, payload)
-        {
-            return Ok(response.clone());
+        let is_same = |attempt: &OpenSession| payload.starts_with(&attempt.request);
+        if let Some(attempt) = self.sessions.attempts.find(from, is_same) {
+            return Ok(attempt.response.encode());
         }
         let refuse = |status| Ok(refusal(request.tag, status, request.console_session_id));
         let Some(proposal) = request.proposal.filter(|_| request.console_session_id != 0) else {
@@ -82,7 +83,7 @@ impl Bmc {
         }
         let managed_session_id = loop {
             let id = self.core.rng.next_u32();
-            let taken = self.sessions.contains(id) || self.core.challenges.contains_key(&id);
+            let taken = self.sessions.contains(id) || self.core.challenges.get(id).is_some();
             if id != 0 && !taken {
                 break id;
             }
@@ -101,43 +102,52 @@ impl Bmc {
             integrity: suite.integrity,
             confidentiality: suite.confidentiality,
         };
-        let console_id = request.console_session_id;
-        let (request, response) = (payload.to_vec(), response.encode());
-        let stage = Stage::Opened { request, response: response.clone(), suite, limit: promised };
-        self.sessions.insert(now, managed_session_id, console_id, from, stage);
-        Ok(response)
+        let opened = Opened {
+            peer: from,
+            console_id: request.console_session_id,
+            suite,
+            limit: promised,
+            expiry: now + SETUP_LIMIT,
+        };
+        let request = *payload.first_chunk().ok_or(DecodeError::Truncated)?;
+        self.sessions.attempts.insert(OpenSession { opened, request, response });
+        Ok(response.encode())
     }
 
     /// RAKP Message 1: RAKP Message 2.
     pub(super) fn rakp1(&mut self, now: Instant, payload: &[u8]) -> Result<Vec<u8>, Drop> {
         let message = Rakp1::decode(payload)?;
         let id = message.managed_session_id;
-        let Some(session) = self.sessions.get_mut(id) else {
+        // A console may fall back to another privilege or name in the same session.
+        let opened =
+            match self.sessions.get_mut(id).map(|session| (&session.stage, session.console_id)) {
+                Some((Stage::Challenged(challenged), _)) if challenged.request == payload => {
+                    return Ok(challenged.response.clone());
+                }
+                Some((Stage::Challenged(challenged), _)) => Some(challenged.opened),
+                Some((Stage::Open(_), console_id)) => {
+                    return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id));
+                }
+                None => self.sessions.attempts.get(id).map(|attempt| attempt.opened),
+            };
+        let Some(opened) = opened else {
             return Ok(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0));
         };
+        let Opened { peer, console_id, suite, limit: opened_limit, .. } = opened;
         let (name, role) = (String::from_utf8_lossy(message.name), message.role);
-        debug!(from = %shown(session.peer), user = ?name, role, "RAKP Message 1");
-        let refuse = |status| Ok(refusal(message.tag, status, session.console_id));
-        let (suite, opened_limit) = match &session.stage {
-            Stage::Challenged(challenged) if challenged.request == payload => {
-                return Ok(challenged.response.clone());
-            }
-            // A console may fall back to another privilege or name in the same session.
-            Stage::Opened { suite, limit, .. } => (*suite, *limit),
-            Stage::Challenged(challenged) => (challenged.exchange.suite, challenged.opened_limit),
-            Stage::Open(_) => return refuse(RakpStatus::INVALID_SESSION_ID),
-        };
+        debug!(from = %shown(peer), user = ?name, role, "RAKP Message 1");
+        let refuse = |status| Ok(refusal(message.tag, status, console_id));
         if message.name_len > Rakp1::MAX_NAME_LEN {
             return refuse(RakpStatus::INVALID_NAME_LENGTH);
         }
         // Names are unique, so lookup by name and privilege finds the same user as by name only.
         let Some((id_of_user, user)) = self.core.store.users.by_name(message.name) else {
-            self.core.login_refused(now, (0, message.name), session.peer, "refused: unknown user");
+            self.core.login_refused(now, (0, message.name), peer, "refused: unknown user");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         let (Some(password), Some(highest)) = (&user.password, self.core.highest(user)) else {
             let user = (id_of_user, message.name);
-            self.core.login_refused(now, user, session.peer, "refused: the user is disabled");
+            self.core.login_refused(now, user, peer, "refused: the user is disabled");
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         };
         // A table that was changed meanwhile holds, too.
@@ -145,7 +155,7 @@ impl Bmc {
             return refuse(RakpStatus::NO_CIPHER_SUITE_MATCH);
         };
         // As if the user were disabled (v2.0 table 23-4, parameter 26).
-        if self.core.is_locked_out(now, (id_of_user, message.name), session.peer) {
+        if self.core.is_locked_out(now, (id_of_user, message.name), peer) {
             return refuse(RakpStatus::UNAUTHORIZED_NAME);
         }
         let highest = highest.min(opened_limit).min(suite_limit);
@@ -161,7 +171,7 @@ impl Bmc {
         self.core.rng.fill_bytes(&mut managed_random);
         let exchange = Exchange {
             suite,
-            console_session_id: session.console_id,
+            console_session_id: console_id,
             managed_session_id: id,
             console_random: message.console_random,
             managed_random,
@@ -170,17 +180,17 @@ impl Bmc {
             name: message.name.to_vec(),
         };
         let code = exchange.rakp2_code(password.expose());
-        let response =
-            rakp2(message.tag, session.console_id, &managed_random, &self.core.guid, &code);
-        session.stage = Stage::Challenged(Box::new(Challenged {
+        let response = rakp2(message.tag, console_id, &managed_random, &self.core.guid, &code);
+        let challenged = Challenged {
+            opened,
             exchange,
             user: id_of_user,
             password: password.clone(),
-            opened_limit,
             limit,
             request: payload.to_vec(),
             response: response.clone(),
-        }));
+        };
+        self.sessions.challenge(id, challenged);
         Ok(response)
     }
 
@@ -195,13 +205,15 @@ impl Bmc {
         debug!(from = %shown(from), status = ?message.status, "RAKP Message 3");
         let id = message.managed_session_id;
         let Some(session) = self.sessions.get_mut(id) else {
-            return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, 0)));
+            let attempt = self.sessions.attempts.get(id);
+            let console_id = attempt.map_or(0, |attempt| attempt.opened.console_id);
+            return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id)));
         };
         // Not where this message comes from, which may be forged.
         let (console_id, peer) = (session.console_id, session.peer);
         let challenged = match &mut session.stage {
             Stage::Open(open) if open.request == payload => return Ok(Some(open.response.clone())),
-            Stage::Open(_) | Stage::Opened { .. } => {
+            Stage::Open(_) => {
                 return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id)));
             }
             Stage::Challenged(challenged) => challenged,

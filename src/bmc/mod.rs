@@ -11,6 +11,7 @@
 
 mod allowance;
 mod analog;
+mod attempts;
 mod boot;
 mod command;
 mod config;
@@ -252,7 +253,7 @@ impl Bmc {
                 story: Story::default(),
                 sol: Sol::default(),
                 open_sessions: BTreeMap::new(),
-                challenges: Challenges::new(),
+                challenges: Challenges::default(),
                 lockouts: Lockouts::new(config.bad_password_threshold, config.lockout_interval_s),
                 rng: ChaCha20Rng::from_seed(seed),
                 clock: Clock::default(),
@@ -406,6 +407,7 @@ impl Bmc {
             }
             self.ended(id, &session, "idle for too long");
         }
+        self.core.challenges.expire(now);
         let boot = self.core.store.boot.to_override();
         if self.core.store.boot.expire(now) {
             self.core.boot_changed();
@@ -471,7 +473,9 @@ impl Bmc {
         let watchdog = self.core.store.watchdog.poll_timeout();
         let sol = self.core.sol.poll_timeout();
         let hour = self.core.store.chassis.hour_is_over();
-        [self.sessions.next_expiry(), sol, self.core.store.boot.countdown, watchdog, hour]
+        let (sessions, challenges) =
+            (self.sessions.next_expiry(), self.core.challenges.next_expiry());
+        [sessions, challenges, sol, self.core.store.boot.countdown, watchdog, hour]
             .into_iter()
             .flatten()
             .min()

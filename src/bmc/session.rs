@@ -1,8 +1,9 @@
 //! Sessions: the table, its limits and expiry, sequence windows (v2.0 sections 6.12 and 13.17 on).
 //!
 //! A session is keyed by its Managed System Session ID, a random number of ours; consoles use the
-//! same IDs of theirs again and again. Half-open sessions have a table share of their own, so that
-//! a flood of them takes no place from open ones.
+//! same IDs of theirs again and again. Half-open sessions have table shares of their own, so that
+//! a flood of them takes no place from open ones: those whose console has heard an answer are here, the
+//! others in [`Attempts`].
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -10,7 +11,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::bmc::Core;
-use crate::bmc::crypto::{CipherSuite, Exchange, Keys, V15Key};
+use crate::bmc::attempts::{Attempts, OpenSession, Opened};
+use crate::bmc::crypto::{Exchange, Keys, V15Key};
 use crate::value::Secret;
 use crate::wire::code::{AuthType, Privilege};
 
@@ -24,8 +26,8 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(3);
 pub(super) const MAX_OPEN: usize = 255;
 /// How many of them only administrators can open.
 const FOR_ADMINISTRATORS: usize = 16;
-/// Most sessions that are being set up at once.
-pub(super) const MAX_HALF_OPEN: usize = 256;
+/// Most sessions at once whose set-up is not over, and whose console has heard an answer.
+const MAX_HALF_OPEN: usize = 256;
 /// How long the answer to a request is kept for its repetition.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,17 +49,6 @@ pub(super) struct Session {
 /// How far a session is.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Open Session was answered.
-    Opened {
-        /// The request and its answer, for a repetition.
-        request: Vec<u8>,
-        /// Payload of the response.
-        response: Vec<u8>,
-        /// Cipher suite.
-        suite: CipherSuite,
-        /// Highest privilege level that the response has promised.
-        limit: Privilege,
-    },
     /// RAKP Message 2 was sent.
     Challenged(Box<Challenged>),
     /// RAKP Message 4 was sent.
@@ -67,14 +58,14 @@ pub(super) enum Stage {
 /// A session that waits for RAKP Message 3.
 #[derive(Debug)]
 pub(super) struct Challenged {
+    /// What Open Session has settled.
+    pub(super) opened: Opened,
     /// What both sides know.
     pub(super) exchange: Exchange,
     /// User ID.
     pub(super) user: u8,
     /// The user's password as of now.
     pub(super) password: Secret,
-    /// Highest privilege level that the Open Session Response has promised.
-    pub(super) opened_limit: Privilege,
     /// Highest privilege that was asked for and is granted.
     pub(super) limit: Privilege,
     /// RAKP Message 1 as it came, to know a repetition by.
@@ -175,9 +166,7 @@ pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
 /// Which attempt at a session makes room for a new one: the least of the networks that have most of
 /// them, so that a flood from one place displaces itself. Attempts are ID, console and how much they are
 /// worth.
-pub(super) fn makes_room<W: Ord>(
-    attempts: impl Iterator<Item = (u32, SocketAddr, W)>,
-) -> Option<u32> {
+fn makes_room<W: Ord>(attempts: impl Iterator<Item = (u32, SocketAddr, W)>) -> Option<u32> {
     let mut attempts: Vec<(IpAddr, W, u32)> =
         attempts.map(|(id, peer, worth)| (network(peer.ip()), worth, id)).collect();
     // By network, and the least of each first. A flood comes by here with each packet.
@@ -283,6 +272,8 @@ impl Window {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Table {
+    /// What may become sessions.
+    pub(super) attempts: Attempts<OpenSession>,
     sessions: BTreeMap<u32, Session>,
     /// No session expires before this. A session that is used lives longer, so this may be early.
     next_expiry: Option<Instant>,
@@ -294,10 +285,10 @@ impl Table {
         self.sessions.get_mut(&id)
     }
 
-    /// Whether there is a session with this ID.
+    /// Whether there is a session or an attempt with this ID.
     #[must_use]
     pub(super) fn contains(&self, id: u32) -> bool {
-        self.sessions.contains_key(&id)
+        self.sessions.contains_key(&id) || self.attempts.get(id).is_some()
     }
 
     /// How many sessions are open.
@@ -310,40 +301,22 @@ impl Table {
     #[must_use]
     pub(super) fn of_user(&self, user: u8) -> Vec<u32> {
         let is_his = |session: &Session| match &session.stage {
-            Stage::Opened { .. } => false,
             Stage::Challenged(challenged) => challenged.user == user,
             Stage::Open(open) => open.user == user,
         };
         self.sessions.iter().filter(|(_, session)| is_his(session)).map(|(id, _)| *id).collect()
     }
 
-    /// The half-open session that answered this very Open Session Request from `peer`.
-    #[must_use]
-    pub(super) fn opened_by(&self, peer: SocketAddr, payload: &[u8]) -> Option<&Session> {
-        self.sessions.values().find(|session| {
-            matches!(&session.stage, Stage::Opened { request, .. } if request == payload)
-                && session.peer == peer
-        })
-    }
-
-    /// Adds a half-open session. If there are too many, one of them makes room.
-    pub(super) fn insert(
-        &mut self,
-        now: Instant,
-        id: u32,
-        console_id: u32,
-        peer: SocketAddr,
-        stage: Stage,
-    ) {
+    /// RAKP Message 1 of session `id` was answered. If there are too many such, one of them makes room.
+    pub(super) fn challenge(&mut self, id: u32, challenged: Challenged) {
+        self.attempts.remove(id);
         let half_open = self.sessions.iter().filter(|(_, session)| !session.is_open());
-        if half_open.clone().count() >= MAX_HALF_OPEN {
-            // Who has sent RAKP Message 1 has heard the answer before it: the source is not forged.
-            let worth =
-                |session: &Session| (matches!(session.stage, Stage::Challenged(_)), session.expiry);
-            let attempts = half_open.map(|(id, session)| (*id, session.peer, worth(session)));
+        if !self.sessions.contains_key(&id) && half_open.clone().count() >= MAX_HALF_OPEN {
+            let attempts = half_open.map(|(id, session)| (*id, session.peer, session.expiry));
             makes_room(attempts).and_then(|id| self.sessions.remove(&id));
         }
-        let expiry = now + SETUP_LIMIT;
+        let Opened { peer, console_id, expiry, .. } = challenged.opened;
+        let stage = Stage::Challenged(Box::new(challenged));
         self.sessions.insert(id, Session { console_id, peer, stage, expiry, is_closing: false });
         self.expires(expiry);
     }
@@ -367,6 +340,7 @@ impl Table {
         now: Instant,
         spared: Option<u32>,
     ) -> BTreeMap<u32, Session> {
+        self.attempts = Attempts::default();
         let spared = spared.and_then(|id| Some((id, self.sessions.remove(&id)?)));
         let ended = std::mem::take(&mut self.sessions);
         self.next_expiry = None;
@@ -387,11 +361,12 @@ impl Table {
     /// When [`Self::expire`] wants to be called.
     #[must_use]
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.next_expiry
+        self.next_expiry.into_iter().chain(self.attempts.next_expiry()).min()
     }
 
     /// Ends sessions that have been silent for too long, and answers them.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<(u32, Session)> {
+        self.attempts.expire(now);
         if self.next_expiry.is_none_or(|next| now < next) {
             return Vec::new();
         }
@@ -472,47 +447,5 @@ mod tests {
         assert!(window.accept(100), "overtaken");
         assert!(!window.accept(100));
         assert!(!window.accept(99));
-    }
-
-    fn opened() -> Stage {
-        let suite = crate::bmc::crypto::SUITES[0];
-        let limit = Privilege::ADMINISTRATOR;
-        Stage::Opened { request: Vec::new(), response: Vec::new(), suite, limit }
-    }
-
-    #[test]
-    fn a_flood_from_one_address_displaces_itself() {
-        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
-        let mut now = Instant::now();
-        let mut table = Table::default();
-        table.insert(now, 1, 0, "192.0.2.1:1".parse().unwrap(), opened());
-        for id in 2..=1000 {
-            now += Duration::from_micros(1);
-            // Another port each time.
-            let port = u16::try_from(id).unwrap();
-            table.insert(now, id, 0, SocketAddr::new("192.0.2.2".parse().unwrap(), port), opened());
-        }
-        assert!(table.contains(1) && table.contains(1000));
-        assert!(!table.contains(2));
-        assert_eq!(table.sessions.len(), MAX_HALF_OPEN);
-    }
-
-    #[test]
-    fn half_open_sessions_evict_each_other_and_expire() {
-        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
-        let mut now = Instant::now();
-        let peer = "192.0.2.1:1".parse().unwrap();
-        let mut table = Table::default();
-        for id in 1..=1000 {
-            table.insert(now, id, 0, peer, opened());
-            now += Duration::from_micros(1);
-        }
-        assert!(!table.contains(1));
-        assert!(table.contains(1000));
-        assert_eq!(table.sessions.len(), MAX_HALF_OPEN);
-        assert!(table.expire(now).is_empty());
-        let ended = table.expire(now + SETUP_LIMIT);
-        assert_eq!(ended.len(), MAX_HALF_OPEN);
-        assert_eq!(table.next_expiry(), None);
     }
 }

@@ -29,6 +29,8 @@ mod cause {
 const SYSTEM_INTERFACE: u8 = 0x0F;
 /// Refused logins that are logged: whoever tries passwords must not push out all that the log holds.
 type Refusals = Allowance<8, 600>;
+/// The same in the program's log, whose disk is not to be filled either.
+type Lines = Allowance<32, 1>;
 
 /// Last power event (v2.0 table 28-3): how the machine went off last, and how it came on.
 pub(super) mod last_event {
@@ -59,6 +61,8 @@ pub(super) struct Story {
     refusals: Refusals,
     /// The same of lock-outs.
     lockouts: Refusals,
+    lines: Lines,
+    lockout_lines: Lines,
 }
 
 /// Who, in two bytes of event data: a restart cause, and channel and user ID.
@@ -197,7 +201,12 @@ impl Core {
         let name = String::from_utf8_lossy(name);
         let (from, seconds) = (shown(peer).ip(), self.lockouts.interval().as_secs());
         let note = format!("user {name:?} is locked out from {from} for {seconds} s");
-        warn!("{note}: too many bad passwords");
+        if let Some(withheld) = self.story.lockout_lines.admit(now) {
+            if withheld > 0 {
+                warn!(withheld, "lock-outs that are not in this log");
+            }
+            warn!("{note}: too many bad passwords");
+        }
         let event = SensorEvent::asserted(sensors::SESSION, LOCKED_OUT);
         if self.story.lockouts.admit(now).is_some() {
             self.log_noted(now, event.with_data(0xF0, id, LAN_CHANNEL), &note);
@@ -231,8 +240,13 @@ impl Core {
         // Invalid username or password (v2.0 table 42-3, sensor type 2Ah).
         const INVALID: u8 = 2;
         let (name, from) = (String::from_utf8_lossy(name), shown(from));
-        // Whatever a stranger writes stays within its line of the log.
-        warn!(user = ?name, %from, "login {what}");
+        if let Some(withheld) = self.story.lines.admit(now) {
+            if withheld > 0 {
+                warn!(withheld, "refused logins that are not in this log");
+            }
+            // Whatever a stranger writes stays within its line of the log.
+            warn!(user = ?name, %from, "login {what}");
+        }
         let Some(withheld) = self.story.refusals.admit(now) else { return };
         let event = SensorEvent::asserted(sensors::SESSION, INVALID);
         let mut note = format!("login of user {name:?} from {from} {what}");

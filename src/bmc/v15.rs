@@ -10,10 +10,9 @@ use std::time::Instant;
 use rand_core::Rng;
 use tracing::{debug, info};
 
+use crate::bmc::attempts::{Attempt, Attempts};
 use crate::bmc::crypto::V15Key;
-use crate::bmc::session::{
-    MAX_HALF_OPEN, Open, Protection, SETUP_LIMIT, Way, Window, has_room, makes_room,
-};
+use crate::bmc::session::{Open, Protection, SETUP_LIMIT, Way, Window, has_room};
 use crate::bmc::{BMC_ADDRESS, Bmc, Core, Drop, shown};
 use crate::wire::code::{AuthType, CompletionCode, NetFn, Privilege};
 use crate::wire::message::Request;
@@ -31,6 +30,8 @@ const EXCEEDS_LIMIT: CompletionCode = CompletionCode(0x86);
 /// A challenge that waits for Activate Session.
 #[derive(Debug)]
 pub(super) struct Challenge {
+    /// Temporary Session ID.
+    id: u32,
     peer: SocketAddr,
     user: u8,
     key: V15Key,
@@ -38,13 +39,27 @@ pub(super) struct Challenge {
     expiry: Instant,
 }
 
-/// All challenges, by Temporary Session ID.
-pub(super) type Challenges = std::collections::BTreeMap<u32, Challenge>;
+impl Attempt for Challenge {
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn expiry(&self) -> Instant {
+        self.expiry
+    }
+}
+
+/// All challenges.
+pub(super) type Challenges = Attempts<Challenge>;
 
 impl Core {
     /// Takes back the challenges of a user, whose rights have changed.
     pub(super) fn forget_challenges(&mut self, user: u8) {
-        self.challenges.retain(|_, challenge| challenge.user != user);
+        self.challenges.retain(|challenge| challenge.user != user);
     }
 
     /// Temporary Session ID and challenge string for a user. A console that asks again before it
@@ -56,32 +71,25 @@ impl Core {
         user: u8,
         key: V15Key,
     ) -> (u32, [u8; 16]) {
-        self.challenges.retain(|_, challenge| now < challenge.expiry);
+        self.challenges.expire(now);
         let expiry = now + SETUP_LIMIT;
-        let again = self.challenges.iter_mut().find(|(_, challenge)| {
-            (challenge.peer, challenge.user) == (peer, user) && challenge.key == key
-        });
-        if let Some((id, challenge)) = again {
-            challenge.expiry = expiry;
-            return (*id, challenge.string);
-        }
-        if self.challenges.len() >= MAX_HALF_OPEN {
-            let attempts = self.challenges.iter();
-            let attempts = attempts.map(|(id, challenge)| (*id, challenge.peer, challenge.expiry));
-            makes_room(attempts).and_then(|id| self.challenges.remove(&id));
+        let is_same = |challenge: &Challenge| challenge.user == user && challenge.key == key;
+        let again = self.challenges.find(peer, is_same).map(|challenge| challenge.id);
+        if let Some(challenge) = again.and_then(|id| self.challenges.remove(id)) {
+            let (id, string) = (challenge.id, challenge.string);
+            self.challenges.insert(Challenge { expiry, ..challenge });
+            return (id, string);
         }
         let id = loop {
             let id = self.rng.next_u32();
-            if id != 0
-                && !self.challenges.contains_key(&id)
-                && !self.open_sessions.contains_key(&id)
-            {
+            let taken = self.challenges.get(id).is_some() || self.open_sessions.contains_key(&id);
+            if id != 0 && !taken {
                 break id;
             }
         };
         let mut string = [0; 16];
         self.rng.fill_bytes(&mut string);
-        self.challenges.insert(id, Challenge { peer, user, key, string, expiry });
+        self.challenges.insert(Challenge { id, peer, user, key, string, expiry });
         (id, string)
     }
 }
@@ -164,7 +172,7 @@ impl Bmc {
             return Err(Drop::NoSession);
         }
         let id = packet.session_id;
-        let found = self.core.challenges.get(&id).filter(|challenge| now < challenge.expiry);
+        let found = self.core.challenges.get(id).filter(|challenge| now < challenge.expiry);
         let Some(challenge) = found else {
             // Nobody's key: the answer has no AuthCode.
             let payload = request.respond(INVALID_SESSION_ID, &[]);
@@ -207,7 +215,7 @@ impl Bmc {
         let payload = request.respond(CompletionCode::OK, &data);
         let response = seal(&key, id, activation.outbound, &payload);
         debug!(user = %name, from = %shown(from), auth_type = ?key.auth_type, limit = ?activation.privilege, "IPMI 1.5 session {id:#010x} opened");
-        self.core.challenges.remove(&id);
+        self.core.challenges.remove(id);
         self.core.lockouts.good(peer, user);
         let open = Open {
             user,

@@ -36,6 +36,9 @@ pub struct OpenSessionRequest {
 }
 
 impl OpenSessionRequest {
+    /// Length of the payload.
+    pub const LEN: usize = 32;
+
     /// Reads the payload.
     ///
     /// # Errors

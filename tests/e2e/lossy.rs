@@ -2,8 +2,8 @@
 //! way each time.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ use crate::machine::{Machine, PASSWORD, Setup, free_port};
 use crate::terminal::{PROMPT, Terminal};
 use crate::wait::BOOT;
 
-/// Passes datagrams between clients and a BMC.
-struct Line {
-    port: u16,
+/// Passes datagrams between a client and a BMC.
+pub(crate) struct Line {
+    pub(crate) port: u16,
     state: Arc<State>,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,6 +115,38 @@ fn one_in_ten() -> Badness {
             _ => Fate::Passes,
         }
     })
+}
+
+/// A line that changes nothing, and what clients say over it.
+pub(crate) fn tapped(bmc: u16) -> (Line, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let line = Line::to(
+        bmc,
+        free_port(),
+        Box::new(move |direction, _, datagram| {
+            if let Direction::Up = direction {
+                ear.lock().unwrap().push(datagram.to_vec());
+            }
+            Fate::Passes
+        }),
+    );
+    line.gets_bad();
+    (line, heard)
+}
+
+/// A line on which all that a client says comes twice, the second time behind what it says next.
+pub(crate) fn stammering(bmc: u16) -> Line {
+    let line = Line::to(
+        bmc,
+        free_port(),
+        Box::new(|direction, _, _| match direction {
+            Direction::Up => Fate::DoubledLate,
+            Direction::Down => Fate::Passes,
+        }),
+    );
+    line.gets_bad();
+    line
 }
 
 /// Knows the password, and so the key that the two ends have agreed upon (v2.0 sections 13.31 and

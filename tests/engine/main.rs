@@ -14,6 +14,7 @@ mod device;
 mod in_band;
 mod lan;
 mod lockout;
+mod names;
 mod readings;
 mod robustness;
 mod sensors;

@@ -108,6 +108,29 @@ fn a_flood_from_elsewhere_leaves_a_login_alone() {
 }
 
 #[test]
+fn who_goes_on_with_many_attempts_displaces_his_own() {
+    let mut rig = Rig::new();
+    let begin = |rig: &mut Rig, number: u16| {
+        rig.from.set_port(number);
+        let id = open(rig, 0, Suite::Three).unwrap();
+        (id, setup(rig, 0x12, &console::rakp1(id, 0x14, "admin")))
+    };
+    let end = |rig: &mut Rig, (id, rakp2): &(u32, Vec<u8>)| {
+        let right = ("admin", "admin-secret");
+        setup(rig, 0x14, &console::rakp3(Suite::Three, rakp2, *id, right, 0x14))[1]
+    };
+    let own = begin(&mut rig, 50_000);
+    let home = rig.from;
+    rig.from = "198.51.100.9:1".parse().unwrap();
+    let others: Vec<_> = (1..=1000).map(|number| begin(&mut rig, number)).collect();
+    assert_eq!(end(&mut rig, &others[0]), 0x02, "the oldest");
+    assert_eq!(end(&mut rig, &others[1000 - 256]), 0x02);
+    assert_eq!(end(&mut rig, &others[1000 - 255]), 0, "255 and the other one are kept");
+    rig.from = home;
+    assert_eq!(end(&mut rig, &own), 0);
+}
+
+#[test]
 fn a_flood_from_many_places_leaves_a_login_alone() {
     // One attempt from each address: all are alike, and the oldest makes room.
     for own in ["10.9.9.9:1", "10.0.0.1:1", "[fd00::9]:1"] {
@@ -122,14 +145,15 @@ fn a_flood_from_many_places_leaves_a_login_alone() {
                 while rig.bmc.poll_transmit(now).is_some() {}
             }
         };
-        flood(&mut rig, 0..400);
+        flood(&mut rig, 0..5_000);
         rig.from = own.parse().unwrap();
         let id = open(&mut rig, 4, Suite::Three).unwrap();
-        flood(&mut rig, 400..600);
+        // As many as come while a console is on its way.
+        flood(&mut rig, 5_000..9_000);
         let answer = setup(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
         assert_eq!(answer[1], 0, "{own}");
         // Who has come so far is not displaced by sources that may be forged.
-        flood(&mut rig, 600..10_000);
+        flood(&mut rig, 9_000..30_000);
         let right = ("admin", "admin-secret");
         let rakp3 = console::rakp3(Suite::Three, &answer, id, right, 0x14);
         assert_eq!(setup(&mut rig, 0x14, &rakp3)[1], 0, "{own}");

@@ -8,6 +8,7 @@ use qemu_bmc::machine::{Event, StartCause, Status};
 use qemu_bmc::wire::code::{NetFn, Privilege};
 
 use crate::console::{Rig, Session, Suite, login, message};
+use crate::v15;
 
 const LEVELS: [Privilege; 4] =
     [Privilege::CALLBACK, Privilege::USER, Privilege::OPERATOR, Privilege::ADMINISTRATOR];
@@ -106,6 +107,73 @@ fn each_command_asks_for_its_privilege_and_no_more() {
                 assert!(!refused || response.is_empty());
             }
             assert!(allowed || rig.requests().is_empty(), "{of:?} at {level:?} had an effect");
+        }
+    }
+}
+
+/// Asks for all that needs more than this level, which a session has as of now: it is refused, and
+/// nothing comes of it.
+fn stays_at(
+    rig: &mut Rig,
+    level: Privilege,
+    mut command: impl FnMut(&mut Rig, u8, u8, &[u8]) -> (u8, Vec<u8>),
+) {
+    rig.requests();
+    rig.bmc.poll_save();
+    let all = commands();
+    let above = all.iter().filter(|of| of.privilege.is_some_and(|needed| needed > level));
+    assert!(above.clone().count() > 20);
+    for of in above {
+        for data in [&[1][..], &[1, 2], &[1, 2, 3], &[1; 4], &[2; 8], &[1; 16], &[1; 22]] {
+            let data = with_group(of, data.to_vec());
+            let answer = command(rig, of.net_fn.0, of.command, &data);
+            assert_eq!(answer, (INSUFFICIENT_PRIVILEGE, vec![]), "{of:?} at {level:?}");
+        }
+    }
+    assert_eq!(rig.requests(), []);
+    assert_eq!(rig.bmc.poll_save(), None);
+}
+
+#[test]
+fn nobody_has_more_than_the_level_as_of_now() {
+    const SET_LEVEL: u8 = 0x3B;
+    const EXCEEDS_LIMIT: u8 = 0x81;
+    let users = [("user", 2), ("operator", 3), ("admin", 4)];
+    // What a session begins with, whatever its limit.
+    for (name, most) in users {
+        let mut rig = Rig::new();
+        let password = format!("{name}-secret");
+        let mut v20 = login(&mut rig, Suite::Seventeen, name, &password, 0x10).unwrap();
+        stays_at(&mut rig, Privilege::USER, |rig, net_fn, command, data| {
+            v20.command(rig, net_fn, command, data)
+        });
+        let mut v15 = v15::login(&mut rig, v15::MD5, name, &password, most).unwrap();
+        stays_at(&mut rig, Privilege::USER, |rig, net_fn, command, data| {
+            v15.command(rig, net_fn, command, data)
+        });
+    }
+    // What it is raised to, tries to raise itself to, and goes back to. The last is an administrator who
+    // has asked for a session of an operator.
+    for (name, role, most) in
+        [("user", 0x10, 2), ("operator", 0x10, 3), ("admin", 0x10, 4), ("admin", 0x13, 3)]
+    {
+        let mut rig = Rig::new();
+        let password = format!("{name}-secret");
+        let mut session = login(&mut rig, Suite::Seventeen, name, &password, role).unwrap();
+        let mut now = 2;
+        for wanted in [3, 4, 2, 4, 3, 2] {
+            let answer = session.command(&mut rig, 0x06, SET_LEVEL, &[wanted]);
+            if wanted <= most {
+                now = wanted;
+                assert_eq!(answer, (0, vec![wanted]));
+            } else {
+                assert_eq!(answer, (EXCEEDS_LIMIT, vec![]));
+            }
+            if now < 4 {
+                stays_at(&mut rig, Privilege(now), |rig, net_fn, command, data| {
+                    session.command(rig, net_fn, command, data)
+                });
+            }
         }
     }
 }

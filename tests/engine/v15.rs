@@ -94,7 +94,7 @@ impl Session {
 }
 
 /// Get Session Challenge: session ID and challenge string, or the completion code.
-fn challenge(rig: &mut Rig, auth: AuthType, name: &str) -> Result<(u32, [u8; 16]), u8> {
+pub fn challenge(rig: &mut Rig, auth: AuthType, name: &str) -> Result<(u32, [u8; 16]), u8> {
     let mut data = vec![auth.0];
     data.extend(name.as_bytes());
     data.resize(17, 0);
@@ -428,6 +428,29 @@ fn sol_is_for_rmcp_plus() {
     for flags in [0x00, 0xC0] {
         assert_eq!(session.command(&mut rig, APP, 0x48, &[1, 1, flags, 0, 0, 0]).0, 0xD5);
     }
+}
+
+#[test]
+fn a_flood_of_challenges_from_many_places_leaves_a_login_alone() {
+    let mut rig = Rig::new();
+    let home = rig.from;
+    let flood = |rig: &mut Rig, packets: std::ops::Range<u32>| {
+        for packet in packets {
+            let [.., b, c] = packet.to_be_bytes();
+            rig.from = format!("10.1.{b}.{c}:623").parse().unwrap();
+            rig.now -= Duration::from_millis(1);
+            challenge(rig, MD5, "admin").unwrap();
+        }
+        rig.from = home;
+    };
+    flood(&mut rig, 0..5_000);
+    let (id, string) = challenge(&mut rig, MD5, "admin").unwrap();
+    // As many as come while a console is on its way.
+    flood(&mut rig, 5_000..9_000);
+    assert_eq!(challenge(&mut rig, MD5, "admin"), Ok((id, string)), "asked again");
+    let activate = activation(MD5, "admin-secret", id, &activate_data(MD5, 4, &string, 7));
+    assert_eq!(rig.exchange(&activate).len(), 1);
+    assert_eq!(rig.bmc.open_sessions(), 1);
 }
 
 #[test]

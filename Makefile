@@ -37,8 +37,9 @@ demo: setup demo-guest build ## run a machine with its BMC, and print what to tr
 python-clients:
 	scripts/python-clients
 
+# Twice as many tests at once as there are processors: most wait for a machine most of the time.
 test: setup-test guest python-clients ## run all tests
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(nproc)))} cargo test --locked
 
 matrix: setup-test python-clients ## run real IPMI clients against this BMC and against OpenIPMI's simulator
 	cargo test --locked --test matrix -- --test-threads 6

@@ -2,7 +2,7 @@
 # installs it.
 .NOTPARALLEL:
 .PHONY: help setup setup-test setup-container guest demo-guest python-clients build reproduce release demo
-.PHONY: test matrix fuzz bench bench-network bench-sol bench-ipmi bench-density container-test container-measure
+.PHONY: test matrix fuzz soak bench bench-network bench-sol bench-ipmi bench-density container-test container-measure
 .PHONY: lint audit
 
 help: ## list the targets
@@ -48,6 +48,10 @@ matrix: setup-test python-clients ## run real IPMI clients against this BMC and 
 fuzz: ## fuzz each target for FUZZ_SECONDS (600), beginning at FUZZ_SEED (the time)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
 		cargo test --locked --release --test fuzz -- --nocapture
+
+soak: setup-test ## run clients of all kinds at once for SOAK_SECONDS (1800), with SOAK_SEED (the time) (root)
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} SOAK_SEED=$${SOAK_SEED:-$$(date +%s)} \
+		cargo test --locked --release --test e2e -- --nocapture soak::
 
 bench: bench-ipmi bench-sol bench-density bench-network ## measure all that docs/performance.md tells, one after the other (root)
 

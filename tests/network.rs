@@ -295,6 +295,25 @@ fn links_that_come_and_go_leave_nothing() {
     });
 }
 
+/// A lab deletes a link whose address has just been seen.
+#[test]
+fn an_address_that_has_gone_with_its_link_is_no_error() {
+    in_namespace(|| async {
+        let (netlink, _events) = Netlink::connect().unwrap();
+        ip("link add eth2 type veth peer name x");
+        for address in ["192.0.2.1/24", "2001:db8::1/64"] {
+            ip(&format!("addr add {address} dev eth2"));
+        }
+        let index = netlink.by_name("eth2").await.unwrap().unwrap().index;
+        let addresses = netlink.addresses(index).await.unwrap();
+        assert_eq!(addresses.len(), 2);
+        ip("link del eth2");
+        for address in &addresses {
+            netlink.remove_address(index, address).await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn the_mtu_is_followed() {
     in_namespace(|| async {

@@ -1,7 +1,8 @@
 //! RMCP+ session set-up: the managed system's side of Open Session and RAKP (v2.0 sections
 //! 13.15–13.24).
 //!
-//! Each refusal is a status in the answer. Repetitions of a message are answered the same.
+//! Each refusal is a status in the answer. Repetitions of a message are answered the same, under the tag of
+//! the repetition.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -25,6 +26,17 @@ use crate::wire::rakp::{
 
 /// The suite that the specification demands of everybody (v2.0 section 22.15.2).
 const MANDATORY_SUITE: u8 = 3;
+
+/// Whether `payload` is this RAKP message once more. Some consoles give each try a tag of its own
+/// (FreeIPMI does): that is the first byte.
+fn is_repeated(message: &[u8], payload: &[u8]) -> bool {
+    message.get(1..) == payload.get(1..)
+}
+
+/// The answer of before, under another tag.
+fn with_tag(response: &[u8], tag: u8) -> Vec<u8> {
+    [&[tag], response.get(1..).unwrap_or_default()].concat()
+}
 
 impl Core {
     /// The highest privilege level that a session with this cipher suite can have; `None`: it may
@@ -121,8 +133,10 @@ impl Bmc {
         // A console may fall back to another privilege or name in the same session.
         let opened =
             match self.sessions.get_mut(id).map(|session| (&session.stage, session.console_id)) {
-                Some((Stage::Challenged(challenged), _)) if challenged.request == payload => {
-                    return Ok(challenged.response.clone());
+                Some((Stage::Challenged(challenged), _))
+                    if is_repeated(&challenged.request, payload) =>
+                {
+                    return Ok(with_tag(&challenged.response, message.tag));
                 }
                 Some((Stage::Challenged(challenged), _)) => Some(challenged.opened),
                 Some((Stage::Open(_), console_id)) => {
@@ -212,7 +226,9 @@ impl Bmc {
         // Not where this message comes from, which may be forged.
         let (console_id, peer) = (session.console_id, session.peer);
         let challenged = match &mut session.stage {
-            Stage::Open(open) if open.request == payload => return Ok(Some(open.response.clone())),
+            Stage::Open(open) if is_repeated(&open.request, payload) => {
+                return Ok(Some(with_tag(&open.response, message.tag)));
+            }
             Stage::Open(_) => {
                 return Ok(Some(refusal(message.tag, RakpStatus::INVALID_SESSION_ID, console_id)));
             }

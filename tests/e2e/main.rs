@@ -42,9 +42,12 @@ mod processes;
 mod profile;
 mod profiles;
 mod qemu;
+#[path = "../random/mod.rs"]
+mod random;
 mod secrets;
 mod sensors;
 mod shells;
+mod soak;
 mod sol;
 mod stop;
 mod story;

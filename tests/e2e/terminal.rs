@@ -96,6 +96,24 @@ impl Terminal {
         String::from_utf8_lossy(&before).into_owned()
     }
 
+    /// Waits for one of these texts, and answers which it was: the first in the list that is there.
+    #[track_caller]
+    pub(crate) fn expect_one(&mut self, texts: &[&str]) -> usize {
+        let what = format!("one of {texts:?} on the terminal");
+        let found = wait_for(&what, SOON, || {
+            let ended = self.reader.is_finished();
+            let new = String::from_utf8_lossy(&self.rest()).into_owned();
+            let found = texts.iter().position(|text| new.contains(text));
+            assert!(
+                found.is_some() || !ended,
+                "the terminal's program has ended; {what} never came"
+            );
+            found
+        });
+        self.expect(texts[found]);
+        found
+    }
+
     /// All that was shown since what was last waited for.
     pub(crate) fn rest(&self) -> Vec<u8> {
         self.shown(self.seen)
@@ -105,6 +123,11 @@ impl Terminal {
     pub(crate) fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
+    }
+
+    /// The same of a program that may have ended. Answers whether it was there.
+    pub(crate) fn try_press(&mut self, keys: &str) -> bool {
+        self.keyboard.write_all(keys.as_bytes()).and_then(|()| self.keyboard.flush()).is_ok()
     }
 
     pub(crate) fn type_line(&mut self, line: &str) {
@@ -134,11 +157,12 @@ impl Terminal {
         self.expect_within(limit, PROMPT)
     }
 
-    /// Waits for the program's end, and answers its exit code.
+    /// Waits for the program's end and for all that it has shown, and answers its exit code.
     #[track_caller]
     pub(crate) fn end(&mut self) -> i32 {
         let status =
             wait_for("the end of the terminal's program", SOON, || self.script.try_wait().unwrap());
+        wait_until("all that it has shown", SOON, || self.reader.is_finished());
         status.code().unwrap()
     }
 

@@ -142,6 +142,25 @@ fn repeated_setup_messages_are_answered_the_same() {
     assert_ne!(lower[8..24], first[8..24]);
 }
 
+/// As FreeIPMI repeats them, when an answer is lost or late.
+#[test]
+fn setup_messages_that_are_repeated_under_another_tag_are_answered_under_it() {
+    let mut rig = Rig::new();
+    let id = open(&mut rig, 0, Suite::Three).unwrap();
+    let again = |rig: &mut Rig, kind: u8, message: &[u8]| {
+        let first = setup(rig, kind, message);
+        assert_eq!(first[1], 0);
+        let tagged = [&[message[0] + 1], &message[1..]].concat();
+        let second = setup(rig, kind, &tagged);
+        assert_eq!(second, [&[tagged[0]], &first[1..]].concat());
+        first
+    };
+    let rakp2 = again(&mut rig, 0x12, &console::rakp1(id, 0x14, "admin"));
+    let login = ("admin", "admin-secret");
+    again(&mut rig, 0x14, &console::rakp3(Suite::Three, &rakp2, id, login, 0x14));
+    assert_eq!(rig.bmc.open_sessions(), 1);
+}
+
 #[test]
 fn privilege_starts_at_user_and_is_raised_within_the_limit() {
     let mut rig = Rig::new();

@@ -23,6 +23,8 @@ mod inside;
 mod machine;
 mod mutate;
 mod profiles;
+#[path = "../random/mod.rs"]
+mod random;
 #[path = "../engine/vector_engine.rs"]
 mod vector_engine;
 

@@ -55,14 +55,15 @@ impl Netlink {
     }
 
     /// Removes an address. One that is gone already is no error: a primary address takes its
-    /// secondaries with it.
+    /// secondaries with it, and a link all of them.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub async fn remove_address(&self, index: u32, address: &Address) -> Result {
+        const GONE: [Option<i32>; 2] = [Some(nix::libc::EADDRNOTAVAIL), Some(nix::libc::ENODEV)];
         let removed = self.handle.address().del(address.message(index)).execute().await;
         match removed.doing(|| format!("removing {address}")) {
-            Err(error) if error.errno() == Some(nix::libc::EADDRNOTAVAIL) => Ok(()),
+            Err(error) if GONE.contains(&error.errno()) => Ok(()),
             other => other,
         }
     }

@@ -158,8 +158,6 @@ pub(super) async fn run(
         reports: VecDeque::new(),
         done: false,
     };
-    machine.write_state("power.state", "off");
-    machine.write_state("boot.device", "none");
     while !machine.done {
         let timeout = machine.driver.poll_timeout().map(Instant::from_std);
         let bmc = machine.bmc.clone();
@@ -519,10 +517,19 @@ impl Machine {
 
     /// Files for scripts that read them; nobody here does.
     fn write_state(&self, name: &str, word: &str) {
-        let path = self.plan.run_dir.join(name);
-        if let Err(error) = write_if_new(&path, word, dirs::replace) {
-            warn!(%error, "a state file cannot be written");
-        }
+        write_state(&self.plan.run_dir, name, word);
+    }
+}
+
+/// Writes the files for scripts, as of a machine that has not been started.
+pub(super) fn write_first_state(run_dir: &Path) {
+    write_state(run_dir, "power.state", "off");
+    write_state(run_dir, "boot.device", "none");
+}
+
+fn write_state(run_dir: &Path, name: &str, word: &str) {
+    if let Err(error) = write_if_new(&run_dir.join(name), word, dirs::replace) {
+        warn!(%error, "a state file cannot be written");
     }
 }
 

@@ -130,6 +130,8 @@ async fn run_all(plan: Plan) -> Result<(), Vec<Finding>> {
     }
     engine.handle_clock(crate::host::now(), crate::host::unix_s());
     let restores_on = restores_on(&plan, engine.restore_policy()).map_err(fail)?;
+    // Whom the BMC answers finds them.
+    machine::write_first_state(&plan.run_dir);
     info!(name = %plan.identity.name, uuid = %plan.identity.uuid, port = plan.ipmi.port, "BMC is up");
     let (save_sender, save_inbox) = mpsc::unbounded_channel();
     let mut saving = tokio::task::spawn_local(save::run(plan.state_dir.clone(), save_inbox));

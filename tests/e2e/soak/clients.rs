@@ -87,7 +87,7 @@ impl Scene {
         let mut command = self.client(tool);
         command.args(["-D", "LAN_2_0", "-h", &format!("127.0.0.1:{}", self.machine.port())]);
         command.args(["-u", ADMIN.user, "-p", ADMIN.password]);
-        if ["ipmi-sensors", "ipmi-sel"].contains(&tool) {
+        if ["ipmi-fru", "ipmi-sensors", "ipmi-sel"].contains(&tool) {
             let cache = self.machine.setup.dir.path().display();
             command.args(["--quiet-cache", &format!("--sdr-cache-directory={cache}")]);
         }

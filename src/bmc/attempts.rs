@@ -16,8 +16,8 @@ use crate::wire::rakp::{OpenSessionRequest, OpenSessionResponse};
 
 /// Most attempts of a kind at once.
 const MAX: usize = 4096;
-/// Most of one network at once.
-const MAX_OF_NETWORK: usize = 256;
+/// How many attempts of a console, the latest first, are looked at for a repetition: it repeats its last one.
+const LATEST: usize = 16;
 
 /// An attempt at a session.
 pub(super) trait Attempt {
@@ -78,6 +78,7 @@ pub(super) struct Attempts<T> {
     all: BTreeMap<Turn, T>,
     next: Turn,
     by_id: BTreeMap<u32, Turn>,
+    by_peer: BTreeSet<(SocketAddr, Turn)>,
     by_network: BTreeSet<(IpAddr, Turn)>,
     counts: BTreeMap<IpAddr, usize>,
     /// Which network makes room is the last one: it has most attempts, and of several such the oldest.
@@ -90,6 +91,7 @@ impl<T> Default for Attempts<T> {
             all: BTreeMap::new(),
             next: 0,
             by_id: BTreeMap::new(),
+            by_peer: BTreeSet::new(),
             by_network: BTreeSet::new(),
             counts: BTreeMap::new(),
             ranks: BTreeSet::new(),
@@ -104,28 +106,24 @@ impl<T: Attempt> Attempts<T> {
         self.by_id.get(&id).and_then(|turn| self.all.get(turn))
     }
 
-    /// The attempt from `peer` of which this holds.
+    /// The latest attempt from `peer` of which this holds.
     #[must_use]
     pub(super) fn find(&self, peer: SocketAddr, holds: impl Fn(&T) -> bool) -> Option<&T> {
-        let mut of_network = self.of(network(peer.ip())).filter_map(|turn| self.all.get(&turn));
-        of_network.find(|attempt| attempt.peer() == peer && holds(attempt))
+        let of_peer = self.by_peer.range((peer, Turn::MIN)..=(peer, Turn::MAX)).rev();
+        of_peer.take(LATEST).filter_map(|(_, turn)| self.all.get(turn)).find(|found| holds(found))
     }
 
-    /// Adds an attempt. A network that has many displaces its own; and if there are too many in all, the
-    /// network with most makes room.
+    /// Adds an attempt. If there are too many, the network with most makes room: a flood displaces itself,
+    /// but for one whose forged source is somebody's own network.
     pub(super) fn insert(&mut self, attempt: T) {
         let network = network(attempt.peer().ip());
-        let crowded = if self.counts.get(&network).is_some_and(|count| *count >= MAX_OF_NETWORK) {
-            Some(network)
-        } else {
-            let most = self.ranks.last().filter(|_| self.all.len() >= MAX);
-            most.map(|(_, _, network)| *network)
-        };
-        let oldest = crowded.and_then(|network| self.of(network).next());
+        let crowded = self.ranks.last().filter(|_| self.all.len() >= MAX);
+        let oldest = crowded.and_then(|(_, _, network)| self.of(*network).next());
         oldest.and_then(|turn| self.take(turn));
         let turn = self.next;
         self.next += 1;
         self.by_id.insert(attempt.id(), turn);
+        self.by_peer.insert((attempt.peer(), turn));
         self.all.insert(turn, attempt);
         self.change(network, |attempts| {
             attempts.by_network.insert((network, turn));
@@ -170,6 +168,7 @@ impl<T: Attempt> Attempts<T> {
     fn take(&mut self, turn: Turn) -> Option<T> {
         let attempt = self.all.remove(&turn)?;
         self.by_id.remove(&attempt.id());
+        self.by_peer.remove(&(attempt.peer(), turn));
         let network = network(attempt.peer().ip());
         self.change(network, |attempts| {
             attempts.by_network.remove(&(network, turn));
@@ -239,6 +238,7 @@ mod tests {
     fn is_consistent(attempts: &Attempts<Any>) {
         let all = attempts.all.len();
         assert_eq!((attempts.by_id.len(), attempts.by_network.len()), (all, all));
+        assert_eq!(attempts.by_peer.len(), all);
         assert_eq!(attempts.counts.values().sum::<usize>(), all);
         assert_eq!(attempts.counts.len(), attempts.ranks.len());
         for network in attempts.counts.keys() {
@@ -257,7 +257,23 @@ mod tests {
             add(&mut attempts, now, id, &format!("192.0.2.2:{id}"));
         }
         assert!(has(&attempts, 1) && has(&attempts, 10_000) && !has(&attempts, 2));
-        assert_eq!(attempts.all.len(), MAX_OF_NETWORK + 1);
+        assert_eq!(attempts.all.len(), MAX);
+        is_consistent(&attempts);
+    }
+
+    #[test]
+    fn a_flood_in_somebodys_name_takes_as_long() {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let now = Instant::now();
+        let mut attempts = Attempts::<Any>::default();
+        add(&mut attempts, now, 1, "192.0.2.1:1");
+        let max = u32::try_from(MAX).unwrap();
+        for id in 2..=max {
+            add(&mut attempts, now, id, &format!("192.0.2.1:{id}"));
+        }
+        assert!(has(&attempts, 1));
+        add(&mut attempts, now, max + 1, "192.0.2.1:2");
+        assert!(!has(&attempts, 1), "the oldest of the network");
         is_consistent(&attempts);
     }
 

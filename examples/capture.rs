@@ -31,7 +31,7 @@ fn main() {
     while end.try_recv().is_err() {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
         let now = Instant::now();
-        bmc.handle_datagram(now, from, &buffer[..len]);
+        bmc.handle_datagram(now, from, None, &buffer[..len]);
         line(&mut out, '>', &buffer[..len]);
         while let Some(transmit) = bmc.poll_transmit(now) {
             line(&mut out, '<', &transmit.datagram);

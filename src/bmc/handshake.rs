@@ -279,7 +279,7 @@ impl Bmc {
         self.core.lockouts.good(peer, open.user);
         self.core.session_opened(id, from, &open);
         session.stage = Stage::Open(Box::new(open));
-        session.touch(now, from);
+        session.touch(now, from, self.at);
         Ok(Some(response))
     }
 }

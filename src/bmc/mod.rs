@@ -43,7 +43,7 @@ pub use readings::{SensorError, SensorStatus};
 pub use sel_text::SelEntry;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use chacha20::ChaCha20Rng;
@@ -88,6 +88,9 @@ const DEVICE_SUPPORT: u8 = 0x8F;
 pub struct Transmit {
     /// Where to.
     pub to: SocketAddr,
+    /// At which address of the BMC its console has asked, if that is known: the answer goes from there. A
+    /// console whose socket is connected hears no other.
+    pub from: Option<IpAddr>,
     /// The whole UDP payload.
     pub datagram: Vec<u8>,
 }
@@ -171,6 +174,8 @@ pub struct Bmc {
     sessions: Table,
     system_interface: Option<SystemInterface>,
     out: VecDeque<Transmit>,
+    /// The address of ours that the datagram which is being handled came to.
+    at: Option<IpAddr>,
     room: Room,
     console_room: bool,
     dropped: u64,
@@ -268,6 +273,7 @@ impl Bmc {
             sessions: Table::default(),
             system_interface: None,
             out: VecDeque::new(),
+            at: None,
             room: Room::default(),
             console_room: true,
             dropped: 0,
@@ -329,8 +335,15 @@ impl Bmc {
         }
     }
 
-    /// A UDP datagram came from `from`.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    /// A UDP datagram came from `from` to the address `at`, if that is known.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        at: Option<IpAddr>,
+        datagram: &[u8],
+    ) {
+        self.at = at;
         self.core.statistics.received += 1;
         if let Err(reason) = self.try_datagram(now, from, datagram) {
             self.dropped += 1;
@@ -540,7 +553,7 @@ impl Bmc {
     }
 
     fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
-        self.out.push_back(Transmit { to, datagram });
+        self.out.push_back(Transmit { to, from: self.at, datagram });
     }
 }
 

@@ -206,7 +206,7 @@ impl Bmc {
     /// An authentic packet of session `id` came from `from`.
     pub(super) fn heard(&mut self, now: Instant, id: u32, from: SocketAddr) {
         if let Some(session) = self.sessions.get_mut(id) {
-            session.touch(now, from);
+            session.touch(now, from, self.at);
         }
         if let Some(info) = self.core.open_sessions.get_mut(&id) {
             info.peer = from;
@@ -229,14 +229,18 @@ impl Bmc {
     ) -> Option<Transmit> {
         let in_the_clear = self.is_in_the_clear(id, payload_type);
         let session = self.sessions.get_mut(id)?;
-        let (to, console_id) = (session.peer, session.console_id);
+        let (to, from, console_id) = (session.peer, session.at, session.console_id);
         let open = session.open_mut()?;
         let sequence = open.next_sequence();
         let keys = match &open.protection {
             Protection::V15(key) => {
                 // IPMI 1.5 has no other payloads.
                 let datagram = v15::seal(key, id, sequence, payload);
-                return (payload_type == PayloadType::IPMI).then_some(Transmit { to, datagram });
+                return (payload_type == PayloadType::IPMI).then_some(Transmit {
+                    to,
+                    from,
+                    datagram,
+                });
             }
             Protection::V20(keys) => keys,
         };
@@ -263,7 +267,7 @@ impl Bmc {
             pad_trailer(&mut datagram);
             keys.append_auth_code(&mut datagram, rmcp::HEADER_LEN);
         }
-        Some(Transmit { to, datagram })
+        Some(Transmit { to, from, datagram })
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) console_id: u32,
     /// Where the console was last heard from.
     pub(super) peer: SocketAddr,
+    /// At which address of ours, if that is known.
+    pub(super) at: Option<IpAddr>,
     /// How far it is.
     pub(super) stage: Stage,
     /// When it ends unless it is used.
@@ -317,7 +319,8 @@ impl Table {
         }
         let Opened { peer, console_id, expiry, .. } = challenged.opened;
         let stage = Stage::Challenged(Box::new(challenged));
-        self.sessions.insert(id, Session { console_id, peer, stage, expiry, is_closing: false });
+        let (at, is_closing) = (None, false);
+        self.sessions.insert(id, Session { console_id, peer, at, stage, expiry, is_closing });
         self.expires(expiry);
     }
 
@@ -325,8 +328,8 @@ impl Table {
     pub(super) fn insert_open(&mut self, now: Instant, id: u32, peer: SocketAddr, open: Open) {
         let expiry = now + IDLE_LIMIT;
         let stage = Stage::Open(Box::new(open));
-        self.sessions
-            .insert(id, Session { console_id: id, peer, stage, expiry, is_closing: false });
+        let (at, is_closing) = (None, false);
+        self.sessions.insert(id, Session { console_id: id, peer, at, stage, expiry, is_closing });
         self.expires(expiry);
     }
 
@@ -398,9 +401,9 @@ impl Session {
         }
     }
 
-    /// An authentic packet came from `peer`.
-    pub(super) fn touch(&mut self, now: Instant, peer: SocketAddr) {
-        self.peer = peer;
+    /// An authentic packet came from `peer` to `at`.
+    pub(super) fn touch(&mut self, now: Instant, peer: SocketAddr, at: Option<IpAddr>) {
+        (self.peer, self.at) = (peer, at);
         if !self.is_closing {
             self.expiry = now + IDLE_LIMIT;
         }

@@ -2,9 +2,8 @@
 
 mod batch;
 
-pub use self::batch::BATCH;
+pub use self::batch::{BATCH, Datagram};
 
-use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,47 +15,15 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;
 
-use crate::host::udp::batch::{Datagram, Inbox, Outbox};
+use crate::host::udp::batch::{Inbox, Outbox};
 use crate::profile::check::Bind;
 
-/// How many consoles are remembered before the ones that were not heard from are forgotten.
-const GENERATION: usize = 1024;
-
-/// A UDP socket that answers from the address that it was asked at. The kernel would choose one by
-/// its routes, and a console whose socket is connected does not hear that.
+/// A UDP socket that tells at which of our addresses it was asked, and answers from there. The kernel would
+/// choose one by its routes, and a console whose socket is connected does not hear that.
 pub struct Udp {
     socket: UdpSocket,
     inbox: Inbox,
     outbox: Outbox,
-    asked_at: AskedAt,
-}
-
-/// At which of our addresses consoles have asked.
-#[derive(Debug, Default)]
-struct AskedAt {
-    last: Option<(SocketAddr, IpAddr)>,
-    /// Those heard from of late, and those heard from before.
-    generations: [HashMap<SocketAddr, IpAddr>; 2],
-}
-
-impl AskedAt {
-    fn remember(&mut self, from: SocketAddr, at: IpAddr) {
-        if self.last.replace((from, at)) == Some((from, at)) {
-            return;
-        }
-        let [heard, before] = &mut self.generations;
-        if heard.len() >= GENERATION && !heard.contains_key(&from) {
-            *before = std::mem::take(heard);
-        }
-        heard.insert(from, at);
-    }
-
-    fn get(&self, to: SocketAddr) -> Option<IpAddr> {
-        match self.last {
-            Some((from, at)) if from == to => Some(at),
-            _ => self.generations.iter().find_map(|generation| generation.get(&to).copied()),
-        }
-    }
 }
 
 impl Debug for Udp {
@@ -79,7 +46,7 @@ impl Udp {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
         let (inbox, outbox) = (Inbox::new(), Outbox::new());
-        Ok(Self { socket, inbox, outbox, asked_at: AskedAt::default() })
+        Ok(Self { socket, inbox, outbox })
     }
 
     /// Waits until there may be something to receive.
@@ -99,37 +66,30 @@ impl Udp {
         self.socket.try_io(Interest::READABLE, || self.inbox.receive(self.socket.as_fd(), room))
     }
 
-    /// One of the datagrams that were received last, and where it is from.
-    pub fn datagram(&mut self, index: usize) -> Option<(SocketAddr, &[u8])> {
-        let Datagram { peer, at, bytes } = self.inbox.get(index)?;
-        if let Some(at) = at {
-            self.asked_at.remember(peer, at);
-        }
-        Some((peer, bytes))
+    /// One of the datagrams that were received last.
+    #[must_use]
+    pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
+        self.inbox.get(index)
     }
 
-    /// Sends datagrams, each from the address that its console has asked at. What does not go is as
-    /// good as lost on the way.
-    pub fn send<'a>(&mut self, datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])> + Clone) {
+    /// Sends datagrams. What does not go is as good as lost on the way.
+    pub fn send<'a>(&mut self, datagrams: impl Iterator<Item = Datagram<'a>> + Clone) {
         let mut left = datagrams;
-        while let Some((to, bytes)) = left.clone().next() {
-            let batch = left.clone().map(|(peer, bytes)| {
-                let at = self.asked_at.get(peer);
-                Datagram { peer, at, bytes }
-            });
+        while let Some(first) = left.clone().next() {
+            let batch = left.clone();
             let mut result = self
                 .socket
                 .try_io(Interest::WRITABLE, || self.outbox.send(self.socket.as_fd(), batch));
             if let Err(error) = &result
                 && error.kind() != io::ErrorKind::WouldBlock
-                && self.asked_at.get(to).is_some()
+                && first.at.is_some()
             {
                 // Asked by broadcast, or the address is gone.
-                let alone = std::iter::once(Datagram { peer: to, at: None, bytes });
+                let alone = std::iter::once(Datagram { at: None, ..first });
                 result = self.outbox.send(self.socket.as_fd(), alone);
             }
             let gone = result.unwrap_or_else(|error| {
-                debug!(%error, %to, "sending a datagram");
+                debug!(%error, to = %first.peer, "sending a datagram");
                 1
             });
             left.by_ref().take(gone).for_each(drop);

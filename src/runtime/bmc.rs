@@ -10,7 +10,7 @@ use crate::bmc::event::Request;
 use crate::bmc::{Bmc, Difference, SelEntry, SensorError, SensorStatus, Transmit};
 use crate::host;
 use crate::host::timer::Timer;
-use crate::host::udp::{BATCH, Udp};
+use crate::host::udp::{BATCH, Datagram, Udp};
 use crate::machine::activity::Activity;
 use crate::machine::boot::{BootTarget, Lifetime};
 use crate::machine::{Event, Status};
@@ -99,7 +99,12 @@ pub(super) async fn serve(mut serving: Serving) {
                     error!(%error, "the IPMI socket is broken");
                     return;
                 }
-                serving.receive()
+                let (now, answered) = serving.receive();
+                if answered >= BATCH {
+                    // Who floods this socket is not to keep the other tasks from their turn.
+                    tokio::task::yield_now().await;
+                }
+                now
             }
             Some(for_sol) = serving.for_sol.recv() => {
                 let console::ForSol { activation, chunk } = for_sol;
@@ -144,8 +149,9 @@ impl Serving {
         now
     }
 
-    /// Answers what waits on the socket, up to a batch. Answers the time as of then.
-    fn receive(&mut self) -> Instant {
+    /// Answers what waits on the socket, about a batch of it at most. Answers the time as of then, and how
+    /// many there were.
+    fn receive(&mut self) -> (Instant, usize) {
         let now = self.tell_time();
         let mut answered = 0;
         while answered < BATCH {
@@ -161,17 +167,17 @@ impl Serving {
                 }
             };
             for index in 0..received {
-                if let Some((from, datagram)) = self.udp.datagram(index) {
+                if let Some(Datagram { peer, at, bytes }) = self.udp.datagram(index) {
                     // Each packet may fill the last place in the console's inbox.
                     self.engine.handle_console_room(self.console.keys.capacity() > 1);
-                    self.engine.handle_datagram(now, from, datagram);
+                    self.engine.handle_datagram(now, peer, at, bytes);
                     self.pass_on();
                 }
             }
             self.transmit(now);
             answered += received.max(1);
         }
-        now
+        (now, answered)
     }
 
     fn handle(&mut self, input: Input) -> Instant {
@@ -233,11 +239,14 @@ impl Serving {
             self.transmits.push(transmit);
         }
         if !self.transmits.is_empty() {
-            self.udp
-                .send(self.transmits.iter().map(|Transmit { to, datagram }| (*to, &datagram[..])));
-            self.transmits
-                .drain(..)
-                .for_each(|Transmit { datagram, .. }| self.engine.reuse(datagram));
+            let datagrams = self.transmits.iter();
+            self.udp.send(datagrams.map(|Transmit { to, from, datagram }| Datagram {
+                peer: *to,
+                at: *from,
+                bytes: datagram,
+            }));
+            let sent = self.transmits.drain(..);
+            sent.for_each(|Transmit { datagram, .. }| self.engine.reuse(datagram));
         }
     }
 

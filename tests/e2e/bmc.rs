@@ -1,5 +1,6 @@
 //! The BMC by itself: what it logs, where it is reached, its reset, and what it keeps.
 
+use std::net::UdpSocket;
 use std::time::Instant;
 
 use crate::clients::{ADMIN, Login};
@@ -87,6 +88,28 @@ fn ipv4_and_ipv6_are_served_on_one_port() {
     machine.expect_log("from=127.0.0.1:");
     let output = machine.ipmitool(&["lan6", "print", "1"]);
     output.succeeds().says("IPv6/IPv4 Addressing Enables:");
+}
+
+/// Also when many ask at once, and one of them at several addresses.
+#[test]
+fn each_answer_comes_from_where_it_was_asked_for() {
+    const ADDRESSES: [&str; 3] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
+    let machine = Setup::bare().start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut answer = [0; 64];
+    for _ in 0..100 {
+        for tag in 0..12 {
+            let ping = [0x06, 0, 0xFF, 0x06, 0, 0, 0x11, 0xBE, 0x80, tag, 0, 0];
+            let address = ADDRESSES[usize::from(tag) % ADDRESSES.len()];
+            socket.send_to(&ping, (address, machine.port())).unwrap();
+        }
+        for _ in 0..12 {
+            let (_, from) = socket.recv_from(&mut answer).unwrap();
+            let asked = ADDRESSES[usize::from(answer[9]) % ADDRESSES.len()];
+            assert_eq!(from.ip().to_string(), asked);
+        }
+    }
 }
 
 #[test]

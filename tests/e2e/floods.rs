@@ -175,7 +175,7 @@ fn nonsense(number: usize) -> Vec<u8> {
 }
 
 #[test]
-fn nonsense_at_full_speed_disturbs_nobody() {
+fn nonsense_as_fast_as_it_is_judged_disturbs_nobody() {
     let machine = Setup::bare().start();
     under(&machine, &neighbours(&machine, 16), 100_000, nonsense);
     let dropped = machine.status()["dropped_datagrams"].as_u64().unwrap();

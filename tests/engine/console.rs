@@ -1,7 +1,7 @@
 //! A remote console in memory, written from the specification and not from the engine: it makes and
 //! checks every code itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use aes::Aes128;
@@ -74,11 +74,14 @@ pub struct Rig {
     pub bmc: Bmc,
     pub now: Instant,
     pub from: SocketAddr,
+    /// The BMC's address.
+    pub at: Option<IpAddr>,
 }
 
 impl Rig {
     pub fn new() -> Self {
-        Self { bmc: engine(), now: Instant::now(), from: "192.0.2.1:50000".parse().unwrap() }
+        let (from, at) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.100".parse().ok());
+        Self { bmc: engine(), now: Instant::now(), from, at }
     }
 
     pub fn with(config: Config) -> Self {
@@ -88,7 +91,7 @@ impl Rig {
     /// Sends a datagram and answers the datagrams that come back.
     pub fn exchange(&mut self, datagram: &[u8]) -> Vec<Vec<u8>> {
         self.now += Duration::from_millis(1);
-        self.bmc.handle_datagram(self.now, self.from, datagram);
+        self.bmc.handle_datagram(self.now, self.from, self.at, datagram);
         self.receive()
     }
 
@@ -96,7 +99,7 @@ impl Rig {
     pub fn receive(&mut self) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         while let Some(transmit) = self.bmc.poll_transmit(self.now) {
-            assert_eq!(transmit.to, self.from);
+            assert_eq!((transmit.to, transmit.from), (self.from, self.at));
             out.push(transmit.datagram);
         }
         out

@@ -74,7 +74,7 @@ fn who_may_not_log_in_is_told_as_who_is_not_there() {
 fn time(rig: &mut Rig, payload_type: u8, payload: &[u8], status: u8) -> Duration {
     let datagram = setup_datagram(payload_type, payload);
     let start = Instant::now();
-    rig.bmc.handle_datagram(rig.now, rig.from, &datagram);
+    rig.bmc.handle_datagram(rig.now, rig.from, rig.at, &datagram);
     let took = start.elapsed();
     let [answer] = &rig.receive()[..] else { panic!("one answer") };
     assert_eq!(answer[17], status);

@@ -141,7 +141,7 @@ fn a_flood_from_many_places_leaves_a_login_alone() {
                 let from: std::net::SocketAddr = format!("10.1.{b}.{c}:623").parse().unwrap();
                 let request = console::open_session_request(4, [1, 1, 1]);
                 let now = rig.now;
-                rig.bmc.handle_datagram(now, from, &console::setup_datagram(0x10, &request));
+                rig.bmc.handle_datagram(now, from, None, &console::setup_datagram(0x10, &request));
                 while rig.bmc.poll_transmit(now).is_some() {}
             }
         };

@@ -24,17 +24,22 @@ const MAX_DATAGRAM: usize = 2048;
 
 /// A datagram to send, or one that has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Datagram<'a> {
+pub struct Datagram<'a> {
     /// The other end.
-    pub(super) peer: SocketAddr,
+    pub peer: SocketAddr,
     /// Our address that it came to or goes from. On a socket for IPv6 it is an IPv6 address, too.
-    pub(super) at: Option<IpAddr>,
+    pub at: Option<IpAddr>,
     /// What it holds.
-    pub(super) bytes: &'a [u8],
+    pub bytes: &'a [u8],
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "2 and 10")]
+const FAMILY_V4: sa_family_t = AF_INET as sa_family_t;
+#[allow(clippy::cast_possible_truncation, reason = "2 and 10")]
+const FAMILY_V6: sa_family_t = AF_INET6 as sa_family_t;
+
 /// Room for a control message with the larger of the two structures, aligned as it must be.
-type Control = [u64; CONTROL_LEN / 8];
+type Control = [u64; CONTROL_LEN.div_ceil(8)];
 const CONTROL_LEN: usize = control_len(size_of::<in6_pktinfo>());
 
 /// Length of a control message with so many bytes of data and what pads it, as `CMSG_SPACE(3)` tells.
@@ -228,7 +233,7 @@ impl Outbox {
 fn write_peer(name: &mut sockaddr_in6, peer: SocketAddr) -> usize {
     match peer {
         SocketAddr::V6(peer) => {
-            name.sin6_family = AF_INET6 as sa_family_t;
+            name.sin6_family = FAMILY_V6;
             name.sin6_port = peer.port().to_be();
             name.sin6_flowinfo = peer.flowinfo();
             name.sin6_addr = in6_addr { s6_addr: peer.ip().octets() };
@@ -237,7 +242,7 @@ fn write_peer(name: &mut sockaddr_in6, peer: SocketAddr) -> usize {
         }
         SocketAddr::V4(peer) => {
             let v4 = sockaddr_in {
-                sin_family: AF_INET as sa_family_t,
+                sin_family: FAMILY_V4,
                 sin_port: peer.port().to_be(),
                 sin_addr: in_addr { s_addr: peer.ip().to_bits().to_be() },
                 sin_zero: [0; 8],

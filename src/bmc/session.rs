@@ -165,13 +165,12 @@ pub(super) fn has_room(open: usize, limit: Privilege) -> bool {
     open + reserved < MAX_OPEN
 }
 
-/// Which attempt at a session makes room for a new one: the least of the networks that have most of
-/// them, so that a flood from one place displaces itself. Attempts are ID, console and how much they are
-/// worth.
-fn makes_room<W: Ord>(attempts: impl Iterator<Item = (u32, SocketAddr, W)>) -> Option<u32> {
-    let mut attempts: Vec<(IpAddr, W, u32)> =
-        attempts.map(|(id, peer, worth)| (network(peer.ip()), worth, id)).collect();
-    // By network, and the least of each first. A flood comes by here with each packet.
+/// Which attempt at a session makes room for a new one: the oldest of the networks that have most of
+/// them, so that a flood from one place displaces itself. Attempts are ID, console and when they end.
+fn makes_room(attempts: impl Iterator<Item = (u32, SocketAddr, Instant)>) -> Option<u32> {
+    let mut attempts: Vec<(IpAddr, Instant, u32)> =
+        attempts.map(|(id, peer, expiry)| (network(peer.ip()), expiry, id)).collect();
+    // By network, and the oldest of each first. A flood comes by here with each packet.
     attempts.sort_unstable();
     let networks = attempts.chunk_by(|(one, ..), (other, ..)| one == other);
     // No chunk is empty.
